@@ -1,0 +1,1 @@
+"""The companion: data, profiles, results, claims, notebooks and the command line."""

@@ -1,0 +1,77 @@
+"""Saving and showing figures: one name, three file formats, and a text for those who cannot see."""
+
+import base64
+import html
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plasticity.companion import paths
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Dates and random identifiers are left out, so that the same figure gives the same files.
+METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+
+
+def save_figure(figure: "Figure", name: str, alt: str) -> list[Path]:
+    """Write a figure as svg, pdf and png, and its text beside them.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    name : str
+        File name without suffix: lower-case letters, digits and _.
+    alt : str
+        What the figure shows, in a sentence or two.
+
+    Returns
+    -------
+    list of Path
+        The svg, pdf and png, in this order.
+
+    Raises
+    ------
+    ValueError
+        If the name has other characters, or the text is empty.
+    """
+    import matplotlib  # slow to load, and not needed to name figures
+
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ValueError(f"name is {name!r}; allowed: lower-case letters, digits and _")
+    if not alt.strip():
+        raise ValueError(f"alt is {alt!r}; say in a sentence what figure {name} shows")
+    folder = paths.figures()
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        for suffix, metadata in METADATA.items():
+            path = folder / f"{name}.{suffix}"
+            figure.savefig(path, metadata=metadata, bbox_inches="tight", dpi=150)
+            written.append(path)
+    text = json.dumps({"alt": alt.strip()}, ensure_ascii=False) + "\n"
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    return written
+
+
+def show(figure: "Figure", name: str, alt: str) -> None:
+    """Save a figure and display it in a notebook, with its text for screen readers.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure; it is closed, so that the notebook does not show it twice.
+    name, alt : str
+        As for `save_figure`.
+    """
+    from IPython.display import HTML, display
+    from matplotlib import pyplot
+
+    svg = save_figure(figure, name, alt)[0].read_bytes()
+    pyplot.close(figure)
+    source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    text = html.escape(alt.strip(), quote=True)
+    display(HTML(f'<img alt="{text}" style="max-width: 100%" src="{source}">'))

@@ -1,0 +1,141 @@
+"""Every measured quantity's unit and direction, declared once.
+
+A metric is named by whole words; its direction says which side is better, so that no table, figure
+or verdict decides that for itself.
+"""
+
+from dataclasses import dataclass
+
+HIGHER, LOWER = "higher", "lower"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The unit of a quantity and which side of it is better.
+
+    Parameters
+    ----------
+    unit : str
+        Unit of its values, as recorded in result rows.
+    better : {'higher', 'lower'} or None
+        The better side; None where neither is.
+    """
+
+    unit: str
+    better: str | None
+
+
+METRICS: dict[str, Metric] = {
+    # quality
+    "accuracy": Metric("percent", HIGHER),
+    "readout_accuracy": Metric("percent", HIGHER),
+    "curve_accuracy": Metric("percent", HIGHER),
+    "constant_guess_accuracy": Metric("percent", None),
+    "accuracy_over_guess": Metric("percentage points", HIGHER),
+    "readout_gain": Metric("percentage points", HIGHER),
+    "loss": Metric("nats per token", LOWER),
+    "curve_loss": Metric("nats per token", LOWER),
+    "curve_train_loss": Metric("nats per token", LOWER),
+    "perplexity": Metric("perplexity", LOWER),
+    "relative_perplexity": Metric("percent", LOWER),
+    "retention": Metric("percent", HIGHER),
+    "skill_accuracy": Metric("percent", HIGHER),
+    "tool_use_of_ten": Metric("of 10", HIGHER),
+    "identity_of_five": Metric("of 5", HIGHER),
+    "autonomy_of_five": Metric("of 5", HIGHER),
+    "draw_share": Metric("percent", HIGHER),
+    "cell_accuracy": Metric("percent", HIGHER),
+    "sentence_id_accuracy": Metric("percent", HIGHER),
+    "routing_accuracy": Metric("percent", HIGHER),
+    "agreement_of_two_hundred": Metric("of 200", HIGHER),
+    # cost
+    "parameters": Metric("parameters", LOWER),
+    "parameter_share": Metric("percent", LOWER),
+    "flops_per_token": Metric("FLOPs", LOWER),
+    "training_flops": Metric("FLOPs", LOWER),
+    "tokens_per_second": Metric("tokens/s", HIGHER),
+    "pairs_per_second": Metric("pairs/s", HIGHER),
+    "tokens_to_leave_plateau": Metric("tokens", LOWER),
+    "seconds": Metric("s", LOWER),
+    "lookup_seconds": Metric("seconds", LOWER),
+    "notebook_overhead_seconds": Metric("seconds", LOWER),
+    "tokens": Metric("tokens", None),
+    "scored_tokens": Metric("tokens", None),
+    "bytes": Metric("bytes", LOWER),
+    "kilobytes": Metric("kilobytes", LOWER),
+    "megabytes": Metric("megabytes", LOWER),
+    "gigabytes": Metric("gigabytes", LOWER),
+    # inside a model
+    "gate_mean": Metric("gate", None),
+    "gate_active_share": Metric("percent", None),
+    "gate_std": Metric("gate", None),
+    "delta_rms": Metric("state units", None),
+    "state_rms": Metric("state units", None),
+    "proposal_rms": Metric("state units", None),
+    "convergence_step": Metric("steps", LOWER),
+    "token_share": Metric("percent", None),
+    "jacobian_norm": Metric("ratio", LOWER),
+    "loss_after_growth": Metric("nats per token", LOWER),
+    # the sources' own figures, computed again
+    "source_relative_performance": Metric("percent", None),
+    "source_efficiency_ratio": Metric("ratio", None),
+    "source_accuracy_per_million": Metric("percent per million", None),
+    "source_readout_gain": Metric("percentage points", None),
+    "source_skills": Metric("skills", None),
+    "source_largest_drop": Metric("points", None),
+    "source_perplexity": Metric("perplexity", None),
+    # corpora
+    "rows": Metric("rows", None),
+    "documents": Metric("documents", None),
+    "characters": Metric("characters", None),
+    "words": Metric("words", None),
+    "unique_words": Metric("words", None),
+    "repeated_share": Metric("percent", None),
+    "word_share": Metric("percent", None),
+    "vocabulary": Metric("word pieces", None),
+    "kept_share": Metric("percent", None),
+    "heading_share": Metric("percent", None),
+    "lines_measured": Metric("lines", None),
+    "truncated_share": Metric("percent", None),
+    "discarded_share": Metric("percent", None),
+    "words_per_line": Metric("words", None),
+    "pieces_per_line": Metric("word pieces", None),
+    "masked_share": Metric("percent", None),
+    "unmasked_lines_share": Metric("percent", None),
+    "padding_share": Metric("percent", None),
+    "ink_share": Metric("percent", None),
+    "label_share": Metric("percent", None),
+    # named checks: 1 where it holds, 0 where it does not
+    "zero_init_survives": Metric("check", HIGHER),
+    "hyperparameters_match": Metric("check", HIGHER),
+    "each_step_gains_ten": Metric("check", HIGHER),
+    "embedding_beats_guess": Metric("check", HIGHER),
+    "tokenizer_trained_here": Metric("check", None),
+}
+
+
+def metric(name: str) -> Metric:
+    """Return the declaration of a metric.
+
+    Parameters
+    ----------
+    name : str
+        A key of `METRICS`.
+
+    Raises
+    ------
+    ValueError
+        If no metric has that name; the message lists those that exist.
+
+    Examples
+    --------
+    >>> metric("loss")
+    Metric(unit='nats', better='lower')
+    """
+    if name not in METRICS:
+        known = ", ".join(sorted(METRICS))
+        raise ValueError(
+            f"unknown metric {name!r}; known metrics: {known}. "
+            "Declare a new one in plasticity/companion/metrics.py"
+        )
+    return METRICS[name]

@@ -1,0 +1,210 @@
+"""The results store: what is finished is read, what is missing is measured, resumed and kept.
+
+A result is one config with one seed. It is filed under a key made of the config, the code and the
+data, so that a change of any of them leads to a new measurement and never to a stale number.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from plasticity.companion import paths, profiles, provenance, results_files
+from plasticity.companion.configuration import (
+    ExperimentConfig,
+    Runtime,
+    check_range,
+    experiment_module,
+)
+from plasticity.companion.datasets import DatasetUnavailable
+from plasticity.companion.results_files import ResultCorrupt, StoreFull
+from plasticity.companion.results_measure import Unit, checkpoint_folder, measure
+
+__all__ = ["ResultCorrupt", "StoreFull", "Study", "checkpoint_folder", "load", "run"]
+
+CUSTOM = "custom"
+DEFAULT_RUNTIME = Runtime()
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The results of an experiment.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        Columns experiment, variant, profile, seed, step, split, metric, value and unit.
+    provenance : list of dict
+        Where each result comes from, as stored; ``measured_with`` is a sentence where the code has
+        changed since, and None otherwise.
+    """
+
+    rows: pd.DataFrame
+    provenance: list[dict[str, Any]]
+
+    def about(self) -> str:
+        """Return, in Markdown, which profile, data, machine and code the results come from."""
+        return provenance.describe(self.provenance)
+
+
+def run(
+    experiment: str,
+    configs: Iterable[ExperimentConfig],
+    seeds: Iterable[int],
+    *,
+    profile: str,
+    fresh: bool = False,
+    runtime: Runtime = DEFAULT_RUNTIME,
+    size: str = "small",
+) -> Study:
+    """Return the results of an experiment, measuring those that are missing.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    configs : iterable of ExperimentConfig
+        One for each variant. A config that is not its profile's is stored under ``custom``.
+    seeds : iterable of int
+        Seeds, 0 or more.
+    profile : str
+        The profile that the configs come from.
+    fresh : bool
+        Measure everything again, and replace what is stored.
+    runtime : Runtime
+        Device and number of processes.
+    size : {"small", "reference"}
+        The size that the configs come from.
+
+    Returns
+    -------
+    Study
+        Rows in the order of the configs and seeds.
+
+    Raises
+    ------
+    ValueError
+        If a name, config or seed is not allowed, or the experiment's rows are malformed.
+    ResultCorrupt
+        If a stored result was truncated or altered.
+    StoreFull
+        If the disk is full.
+
+    Notes
+    -----
+    One failing unit does not stop the others; the first error is raised when all are done.
+    """
+    configs, seeds = list(configs), list(seeds)
+    _check(experiment, configs, seeds)
+    listed = profiles.configs(experiment, profile, size)
+    units = [
+        Unit(experiment, profile if config in listed else CUSTOM, config, seed)
+        for config in configs
+        for seed in seeds
+    ]
+    found = {} if fresh else _found(units)
+    missing = [unit for unit in units if unit not in found]
+    if missing:
+        measure(missing, fresh, runtime)
+        found = _found(units)
+    return _study(experiment, [found[unit] for unit in units])
+
+
+def load(experiment: str, profile: str, size: str = "small") -> Study:
+    """Return the finished results of a profile's own configs; nothing is measured.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    profile : str
+        Name of the profile.
+    size : {"small", "reference"}
+        Which of the profile's sizes.
+
+    Returns
+    -------
+    Study
+        Every seed that is stored; without rows where there is none.
+    """
+    records = []
+    for config in profiles.configs(experiment, profile, size):
+        with contextlib.suppress(DatasetUnavailable):  # nothing can have been measured on it here
+            stored = _stored(experiment, profile, config)
+            records += [stored[seed] for seed in sorted(stored)]
+    return _study(experiment, records)
+
+
+def _check(experiment: str, configs: list[ExperimentConfig], seeds: list[int]) -> None:
+    wanted = experiment_module(experiment).Config
+    for config in configs:
+        if type(config) is not wanted:
+            raise TypeError(
+                f"configs holds a {type(config).__module__}.{type(config).__name__}; allowed: "
+                f"{wanted.__module__}.{wanted.__name__}"
+            )
+    for seed in seeds:
+        if type(seed) is not int:
+            raise TypeError(f"seeds holds {seed!r} ({type(seed).__name__}); allowed: int")
+        check_range("seed", seed, 0, 2**32 - 1)
+    for name, values in (("variants", [c.variant for c in configs]), ("seeds", seeds)):
+        if not values or len(set(values)) < len(values):
+            raise ValueError(f"{name} are {values}; allowed: one or more, each once")
+
+
+def _seed(path: Path) -> int:
+    return int(path.stem.rpartition("-seed")[2])
+
+
+def _stored(experiment: str, profile: str, config: ExperimentConfig) -> dict[int, Path]:
+    """Return the finished results of a config, by seed.
+
+    Results of the paper profile count whatever code and data they were measured with: they took
+    hours. Those of the present code come before others, and later ones before earlier ones.
+    """
+    folder = Path(experiment, config.variant)
+    if profile != "paper":
+        key = provenance.result_key(experiment, config)
+        files = (paths.results() / profile / folder).glob(f"{key}-seed*[0-9].json")
+        return {_seed(path): path for path in files}
+    code = provenance.code_hash(experiment)
+    ranked = []
+    for path in {
+        path
+        for root in (paths.PAPER_RESULTS, paths.results() / profile)
+        for path in (root / folder).glob("*-seed*[0-9].json")
+    }:
+        record = results_files.read_record(path)
+        if record.get("config_hash") == config.hash:
+            ranked.append((record["code_hash"] == code, record["started"], path))
+    return {_seed(path): path for *_, path in sorted(ranked)}
+
+
+def _found(units: list[Unit]) -> dict[Unit, Path]:
+    """Return the record of every unit that is finished."""
+    stored, found = {}, {}
+    for unit in units:
+        if unit.config not in stored:
+            stored[unit.config] = _stored(unit.experiment, unit.profile, unit.config)
+        if unit.seed in stored[unit.config]:
+            found[unit] = stored[unit.config][unit.seed]
+    return found
+
+
+def _study(experiment: str, records: list[Path]) -> Study:
+    tables, origins = [results_files.empty_rows()], []
+    for path in records:
+        rows, record = results_files.read_result(path)
+        current = provenance.code_hash(experiment)
+        changed = (
+            f"measured with code {record['code_hash'][:12]} "
+            f"(plasticity {record['packages']['plasticity']}); the code here is {current[:12]}"
+        )
+        tables.append(rows)
+        origins.append(
+            {**record, "measured_with": None if record["code_hash"] == current else changed}
+        )
+    return Study(pd.concat(tables, ignore_index=True), origins)

@@ -1,0 +1,66 @@
+"""Summaries as tables that people read: one row an arm, one cell a mean with its interval."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+ABSENT = "—"
+
+
+def cell(mean: float, low: float, high: float, form: str = "{:,.1f}") -> str:
+    """Return a mean with its interval as text.
+
+    Parameters
+    ----------
+    mean, low, high : float
+        The bounds may be nan, or equal to the mean; then only the mean is shown.
+    form : str
+        Format of each number.
+
+    Examples
+    --------
+    >>> cell(27.04, 26.1, 27.9)
+    '27.0 [26.1, 27.9]'
+    """
+    texts = [form.format(value) for value in (mean, low, high)]
+    if math.isnan(low) or math.isnan(high) or low == high:
+        return texts[0]
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def by_variant(
+    summary: pd.DataFrame,
+    columns: Mapping[str, tuple[str, str, str]],
+    labels: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Arrange a summary as a table with one row for each arm.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        Columns variant, split, step, metric, mean, low, high, as `statistics.summarise` gives
+        them. Rows of steps other than 0 are left out.
+    columns : mapping of str to (metric, split, form)
+        Heading of each column, and what stands in it.
+    labels : mapping of str to str, optional
+        Names to show for the variants.
+
+    Returns
+    -------
+    DataFrame
+        Texts; a dash where an arm has no such measurement.
+    """
+    at_zero = summary[summary["step"] == 0].set_index(["variant", "metric", "split"])
+    lines = {}
+    for variant in dict.fromkeys(summary["variant"]):
+        texts = []
+        for metric, split, form in columns.values():
+            key = (variant, metric, split)
+            if key in at_zero.index:
+                found = at_zero.loc[key]
+                texts.append(cell(found["mean"], found["low"], found["high"], form))
+            else:
+                texts.append(ABSENT)
+        lines[(labels or {}).get(variant, variant)] = texts
+    return pd.DataFrame.from_dict(lines, orient="index", columns=list(columns))

@@ -1,0 +1,314 @@
+"""PNN against BERT on masked language modelling: accuracy, refinement, and what they cost.
+
+Arms at equal tokens: PNN, BERT, and BERT with PNN's step-wise losses. An arm with
+``budget: compute`` sees as many tokens as make its training cost what BERT's does.
+
+The system is imported where it runs, so that reading stored results loads no torch.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from plasticity.companion import datasets as corpora
+from plasticity.companion.configuration import (
+    ExperimentConfig,
+    Runtime,
+    check_choice,
+    check_range,
+)
+
+if TYPE_CHECKING:
+    from plasticity.pnn import (
+        BertBaselineConfig,
+        BertBaselineForMaskedLM,
+        PnnConfig,
+        PnnForMaskedLM,
+    )
+    from plasticity.pnn.corpus import MaskedCorpus
+    from plasticity.pnn.evaluation import Evaluation
+    from plasticity.pnn.training import TrainingConfig, TrainingRun
+
+SYSTEM = "pnn"
+PLATEAU_MARGIN = 2.0  # percentage points over the constant guess that count as having left it
+
+
+def setting(default, help_text: str):
+    """Return a dataclass field with its help text."""
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True)
+class Config(ExperimentConfig):
+    """One arm: a model, its text, and its training. The defaults are the paper's."""
+
+    architecture: str = setting("pnn", "pnn or bert")
+    reading: str = setting("as_released", "PNN as_released (norm on the proposal) or as_paper")
+    num_readouts: int = setting(1, "BERT: layers read out in the loss; 4 = PNN's losses")
+    budget: str = setting("tokens", "tokens: train_tokens; compute: as many as BERT's FLOPs allow")
+    corpus: str = setting("wikitext_103", "name of a text dataset")
+    tokenizer: str = setting("bert-base-uncased", "corpus (trained here) or bert-base-uncased")
+    vocab_size: int = setting(30522, "word pieces")
+    layout: str = setting("lines", "lines (truncated, padded) or blocks (joined text)")
+    sequence_length: int = setting(128, "tokens per sequence")
+    hidden_size: int = setting(768, "width of the state")
+    num_attention_heads: int = setting(12, "attention heads")
+    intermediate_size: int = setting(2048, "PNN's feed-forward width")
+    bert_intermediate_size: int = setting(3072, "BERT's feed-forward width")
+    num_steps: int = setting(4, "PNN's refinement steps")
+    num_hidden_layers: int = setting(12, "BERT's layers")
+    dropout: float = setting(0.1, "dropout everywhere")
+    initialization: str = setting("normal", "normal (the reference) or width_scaled")
+    mask_probability: float = setting(0.15, "share of tokens hidden, always as [MASK]")
+    train_tokens: int = setting(1_920_000_000, "tokens seen, padding included")
+    batch_size: int = setting(1152, "sequences per update")
+    micro_batch_size: int = setting(384, "sequences per forward pass; 0 = the whole batch")
+    learning_rate: float = setting(3e-4, "peak learning rate")
+    min_learning_rate: float = setting(1e-5, "where the cosine ends")
+    warmup_steps: int = setting(500, "updates of linear warm-up")
+    weight_decay: float = setting(0.01, "on matrices only")
+    clip_norm: float = setting(1.0, "largest gradient norm")
+    mixed_precision: str = setting("no", "no or bf16")
+    evaluations: int = setting(20, "points of the learning curve; also checkpoints")
+    curve_sequences: int = setting(512, "validation sequences scored at each of them")
+    test_draws: int = setting(4, "independent masks of the test set")
+
+    def __post_init__(self):
+        """Check every setting that a profile or a reader may change."""
+        super().__post_init__()
+        check_choice("architecture", self.architecture, ("pnn", "bert"))
+        check_choice("reading", self.reading, ("as_released", "as_paper"))
+        check_choice("budget", self.budget, ("tokens", "compute"))
+        check_choice("layout", self.layout, ("lines", "blocks"))
+        check_choice("initialization", self.initialization, ("normal", "width_scaled"))
+        check_choice("mixed_precision", self.mixed_precision, ("no", "bf16"))
+        positive = "sequence_length hidden_size num_attention_heads intermediate_size"
+        positive += " bert_intermediate_size num_steps num_hidden_layers num_readouts train_tokens"
+        positive += " batch_size evaluations curve_sequences test_draws"
+        for name in positive.split():
+            check_range(name, getattr(self, name), 1, math.inf)
+        for name in ("micro_batch_size", "min_learning_rate", "warmup_steps", "weight_decay"):
+            check_range(name, getattr(self, name), 0, math.inf)
+        for name in ("learning_rate", "clip_norm"):
+            check_range(name, getattr(self, name), 1e-12, math.inf)
+        check_range("vocab_size", self.vocab_size, 6, math.inf)
+        check_range("dropout", self.dropout, 0, 0.99)
+        check_range("mask_probability", self.mask_probability, 0.01, 0.99)
+        for name, divisor in (
+            ("hidden_size", "num_attention_heads"),
+            ("num_hidden_layers", "num_readouts"),
+        ):
+            if getattr(self, name) % getattr(self, divisor):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; allowed: multiples of {divisor} "
+                    f"({getattr(self, divisor)})"
+                )
+
+    def model_config(self, vocab_size: int) -> "PnnConfig | BertBaselineConfig":
+        """Return the configuration of this arm's model."""
+        return self._model_config(self.architecture, vocab_size)
+
+    def _model_config(self, architecture: str, vocab_size: int):
+        from plasticity.pnn.configuration import BertBaselineConfig, PnnConfig
+
+        shared = {
+            "vocab_size": vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_attention_heads": self.num_attention_heads,
+            "max_position_embeddings": self.sequence_length,
+            "hidden_dropout_prob": self.dropout,
+            "initialization": self.initialization,
+        }
+        if architecture == "pnn":
+            return PnnConfig(
+                **shared,
+                intermediate_size=self.intermediate_size,
+                num_steps=self.num_steps,
+                reading=self.reading,
+            )
+        return BertBaselineConfig(
+            **shared,
+            intermediate_size=self.bert_intermediate_size,
+            num_hidden_layers=self.num_hidden_layers,
+            num_readouts=self.num_readouts,
+            attention_probs_dropout_prob=self.dropout,
+        )
+
+    def training_config(self, vocab_size: int) -> "TrainingConfig":
+        """Return how this arm is trained; ``budget: compute`` changes its tokens."""
+        from plasticity.pnn.accounting import flops_per_token
+        from plasticity.pnn.training import TrainingConfig
+
+        tokens = self.train_tokens
+        if self.budget == "compute":
+            own, bert = (
+                flops_per_token(config, self.sequence_length, self.mask_probability)["total"]
+                for config in (
+                    self.model_config(vocab_size),
+                    self._model_config("bert", vocab_size),
+                )
+            )
+            tokens = round(tokens * bert / own)
+        names = "batch_size micro_batch_size learning_rate min_learning_rate warmup_steps"
+        names += " weight_decay clip_norm mixed_precision evaluations"
+        return TrainingConfig(tokens, **{name: getattr(self, name) for name in names.split()})
+
+
+def datasets(config: Config) -> tuple[str, ...]:
+    """Return the datasets that a run reads."""
+    return (config.corpus,)
+
+
+def prepare_corpus(config: Config) -> "MaskedCorpus":
+    """Load, tokenize and mask the corpus of a config; the same for every arm and seed."""
+    from plasticity.pnn.corpus import prepare
+
+    splits = corpora.load(config.corpus)
+    return prepare(
+        {split: splits[split]["text"] for split in ("train", "validation", "test")},
+        vocab_size=config.vocab_size,
+        length=config.sequence_length,
+        layout=config.layout,
+        tokenizer=config.tokenizer,
+        mask_probability=config.mask_probability,
+        test_draws=config.test_draws,
+    )
+
+
+def build_model(
+    config: Config, vocab_size: int, seed: int
+) -> "PnnForMaskedLM | BertBaselineForMaskedLM":
+    """Return a freshly initialised model of an arm."""
+    import torch
+
+    from plasticity.pnn import BertBaselineForMaskedLM, PnnForMaskedLM
+
+    torch.manual_seed(seed)
+    model_class = PnnForMaskedLM if config.architecture == "pnn" else BertBaselineForMaskedLM
+    return model_class(config.model_config(vocab_size))
+
+
+def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:
+    """Train one arm with one seed and score it.
+
+    Parameters
+    ----------
+    config : Config
+    seed : int
+    folder : Path
+        Keeps the checkpoint and the trained model (`folder` / "model").
+    runtime : Runtime
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns step, split, metric, value, unit.
+    """
+    from plasticity.pnn.evaluation import evaluate
+    from plasticity.pnn.training import train
+
+    corpus = prepare_corpus(config)
+    vocab_size = corpus.tokenizer.get_vocab_size()
+    model = build_model(config, vocab_size, seed)
+    result = train(
+        model,
+        corpus.train,
+        corpus.rule,
+        config.training_config(vocab_size),
+        folder,
+        seed=seed,
+        validation=tuple(part[: config.curve_sequences] for part in corpus.validation),
+        pad_token_id=corpus.pad_token_id,
+        device=runtime.device,
+    )
+    rows = _cost_rows(config, model, result)
+    guess = corpus.constant_guess("validation")
+    rows += _curve_rows(result, guess)
+    for split in ("validation", "test"):
+        masked_ids, labels = getattr(corpus, split)
+        score = evaluate(model, masked_ids, labels, pad_token_id=corpus.pad_token_id)
+        rows += _score_rows(split, score, corpus.constant_guess(split))
+        if config.architecture == "pnn":
+            rows += _progression_rows(split, score, corpus.constant_guess(split))
+    trained_here = float(corpus.tokenizer_name != config.tokenizer)
+    rows.append((0, "train", "tokenizer_trained_here", trained_here))
+    frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
+    return frame.assign(unit=frame["metric"].map(UNITS))
+
+
+UNITS = {
+    "accuracy": "percent",
+    "accuracy_over_guess": "percentage points",
+    "constant_guess_accuracy": "percent",
+    "curve_accuracy": "percent",
+    "curve_loss": "nats per token",
+    "curve_train_loss": "nats per token",
+    "each_step_gains_ten": "check",
+    "embedding_beats_guess": "check",
+    "flops_per_token": "FLOPs",
+    "loss": "nats per token",
+    "parameters": "parameters",
+    "readout_accuracy": "percent",
+    "readout_gain": "percentage points",
+    "scored_tokens": "tokens",
+    "seconds": "s",
+    "tokenizer_trained_here": "check",
+    "tokens": "tokens",
+    "tokens_per_second": "tokens/s",
+    "tokens_to_leave_plateau": "tokens",
+    "training_flops": "FLOPs",
+}
+
+
+def _cost_rows(config: Config, model, result: "TrainingRun") -> list[tuple]:
+    from plasticity.pnn.accounting import flops_per_token, parameter_counts
+
+    flops = flops_per_token(model.config, config.sequence_length, config.mask_probability)
+    rows = [(0, kind, "parameters", count) for kind, count in parameter_counts(model).items()]
+    return [
+        *rows,
+        *((0, part, "flops_per_token", value) for part, value in flops.items()),
+        (0, "train", "training_flops", flops["total"] * result.tokens),
+        (0, "train", "tokens", result.tokens),
+        (0, "train", "seconds", result.train_seconds),
+        (0, "train", "tokens_per_second", result.tokens / result.train_seconds),
+    ]
+
+
+def _curve_rows(result: "TrainingRun", guess: float) -> list[tuple]:
+    rows = []
+    for point in result.curve:
+        tokens = point["tokens"]
+        rows += [
+            (tokens, "validation", "curve_accuracy", point["accuracy"]),
+            (tokens, "validation", "curve_loss", point["loss"]),
+            (tokens, "train", "curve_train_loss", point["train_loss"]),
+        ]
+    left = [p["tokens"] for p in result.curve if p["accuracy"] > guess + PLATEAU_MARGIN]
+    # An arm that never left has no value; the table says so.
+    return [*rows, (0, "validation", "tokens_to_leave_plateau", left[0])] if left else rows
+
+
+def _score_rows(split: str, score: "Evaluation", guess: float) -> list[tuple]:
+    return [
+        (0, split, "accuracy", score.accuracy),
+        (0, split, "loss", score.loss),
+        (0, split, "constant_guess_accuracy", guess),
+        (0, split, "accuracy_over_guess", score.accuracy - guess),
+        (0, split, "scored_tokens", score.tokens),
+    ]
+
+
+def _progression_rows(split: str, score: "Evaluation", guess: float) -> list[tuple]:
+    readouts = score.readout_accuracy
+    gains = [after - before for before, after in itertools.pairwise(readouts)]
+    return [
+        *((step, split, "readout_accuracy", value) for step, value in enumerate(readouts)),
+        *((step, split, "readout_gain", gain) for step, gain in enumerate(gains, start=1)),
+        (0, split, "each_step_gains_ten", float(all(5 <= gain <= 15 for gain in gains))),
+        (0, split, "embedding_beats_guess", float(readouts[0] > guess)),
+    ]

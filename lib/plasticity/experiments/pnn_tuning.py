@@ -1,0 +1,61 @@
+"""Choosing each arm's learning rate: the same trials for every arm, scored on validation data."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from plasticity.companion.configuration import Runtime
+from plasticity.experiments import pnn_refinement
+from plasticity.experiments.pnn_refinement import build_model, prepare_corpus
+
+SYSTEM = "pnn"
+datasets = pnn_refinement.datasets
+
+
+@dataclass(frozen=True)
+class Config(pnn_refinement.Config):
+    """One trial: an arm of `pnn_refinement` with one learning rate."""
+
+
+def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:
+    """Train one trial and score it on the validation set; the test set is not touched.
+
+    Parameters
+    ----------
+    config : Config
+    seed : int
+    folder : Path
+        Keeps the checkpoint.
+    runtime : Runtime
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns step, split, metric, value, unit.
+    """
+    from plasticity.pnn.training import train
+
+    corpus = prepare_corpus(config)
+    vocab_size = corpus.tokenizer.get_vocab_size()
+    result = train(
+        build_model(config, vocab_size, seed),
+        corpus.train,
+        corpus.rule,
+        config.training_config(vocab_size),
+        folder,
+        seed=seed,
+        validation=corpus.validation,
+        pad_token_id=corpus.pad_token_id,
+        device=runtime.device,
+    )
+    last = result.curve[-1]
+    guess = corpus.constant_guess("validation")
+    rows = [
+        ("accuracy", last["accuracy"], "percent"),
+        ("loss", last["loss"], "nats per token"),
+        ("accuracy_over_guess", last["accuracy"] - guess, "percentage points"),
+        ("learning_rate", config.learning_rate, "learning rate"),
+    ]
+    frame = pd.DataFrame(rows, columns=["metric", "value", "unit"])
+    return frame.assign(step=0, split="validation")

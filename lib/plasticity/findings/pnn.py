@@ -1,0 +1,162 @@
+"""What the PNN chapters say, made from the numbers."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from plasticity.companion.statistics import Interval, paired_difference, summarise
+from plasticity.companion.tables import cell
+
+CLEAR_OF_PLATEAU = 15.0  # points over the constant guess before two arms are put in a ratio
+
+# Choi (2025), Table 2: name, the paper's value, and the setting of `pnn_refinement.Config`.
+TABLE_2 = [
+    ("Hidden dimension", "768", "hidden_size"),
+    ("Attention heads", "12", "num_attention_heads"),
+    ("FFN intermediate (PNN)", "2048", "intermediate_size"),
+    ("FFN intermediate (BERT)", "3072", "bert_intermediate_size"),
+    ("Refinement steps (PNN)", "4", "num_steps"),
+    ("Layers (BERT)", "12", "num_hidden_layers"),
+    ("Max sequence length", "128", "sequence_length"),
+    ("Dropout", "0.1", "dropout"),
+    ("Learning rate", "3e-4", "learning_rate"),
+    ("Warmup steps", "500", "warmup_steps"),
+    ("Cosine decay, minimum", "1e-5", "min_learning_rate"),
+    ("Batch size", "384", "micro_batch_size"),
+    ("Effective batch size", "1,152", "batch_size"),
+    ("Tokens (1,000,000 samples x 15 epochs)", "1,920,000,000", "train_tokens"),
+    ("Mixed precision", "FP16", "mixed_precision"),
+    ("Gradient clipping", "1.0", "clip_norm"),
+    ("Weight decay", "0.01", "weight_decay"),
+    ("Mask probability", "0.15", "mask_probability"),
+    ("Dataset", "WikiText-103", "corpus"),
+    ("Tokenizer", "BERT uncased", "tokenizer"),
+    ("Vocabulary size", "30,522", "vocab_size"),
+]
+RELEASED_CODE = {
+    "warmup_steps": "100 by default",
+    "min_learning_rate": "linear decay to a tenth of the peak",
+    "weight_decay": "on every parameter",
+    "dropout": "at three further sites",
+}
+
+
+def table_2(default, used) -> pd.DataFrame:
+    """Set the paper's settings beside the released code, our defaults and what a profile runs.
+
+    Parameters
+    ----------
+    default, used : plasticity.experiments.pnn_refinement.Config
+        The defaults, and the config of PNN at the profile.
+
+    Returns
+    -------
+    DataFrame
+        Texts, one row for each setting of Choi (2025), Table 2.
+    """
+    rows = [
+        (name, paper, RELEASED_CODE.get(key, "same"), _text(default, key), _text(used, key))
+        for name, paper, key in TABLE_2
+    ]
+    columns = ["setting", "paper", "released code", "our default", "this profile"]
+    return pd.DataFrame(rows, columns=columns).set_index("setting").rename_axis(None)
+
+
+def _text(config, key: str) -> str:
+    value = getattr(config, key)
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if _is_float(value) else value
+
+
+def _is_float(value) -> bool:
+    return isinstance(value, float)
+
+
+def settings(configs: Sequence, names: Sequence[str], labels: Mapping[str, str]) -> pd.DataFrame:
+    """Return chosen settings of several arms as texts, one row for each arm.
+
+    Parameters
+    ----------
+    configs : sequence of ExperimentConfig
+    names : sequence of str
+        Names of fields.
+    labels : mapping of str to str
+        Names to show for the variants.
+    """
+    lines = {labels.get(c.variant, c.variant): [_text(c, name) for name in names] for c in configs}
+    return pd.DataFrame.from_dict(lines, orient="index", columns=list(names))
+
+
+def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """Say in Markdown what PNN against BERT came to.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_refinement``.
+    labels : mapping of str to str
+        Names to show for the variants.
+
+    Returns
+    -------
+    str
+        A list of sentences, failures included.
+    """
+    summary = summarise(rows).query("split == 'test' and metric == 'accuracy_over_guess'")
+    over = summary.set_index("variant")["mean"]
+    lines = [_standing(summary, labels)]
+    for ours, theirs, budget in (
+        ("pnn", "bert", "equal tokens"),
+        ("pnn", "bert_stepwise", "equal tokens"),
+        ("bert_stepwise", "bert", "equal tokens"),
+        ("pnn_equal_compute", "bert", "equal compute"),
+        ("pnn_equal_compute", "bert_stepwise", "equal compute"),
+    ):
+        if {ours, theirs} <= set(over.index):
+            difference = paired_difference(rows, "accuracy", ours, theirs, split="test")
+            lines.append(f"At {budget}, {_compared(ours, theirs, difference, over, labels)}")
+    best = over.filter(like="pnn").idxmax()
+    return "\n".join(f"- {line}" for line in [*lines, _steps(rows, best, labels)])
+
+
+def _standing(summary: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    clear = summary[summary["mean"] >= CLEAR_OF_PLATEAU]["variant"]
+    named = ", ".join(labels.get(name, name) for name in clear) or "no arm"
+    seeds = int(summary["seeds"].min())
+    return (
+        f"Clear of the constant guess by {CLEAR_OF_PLATEAU:.0f} points or more: **{named}** "
+        f"({seeds} seed{'s' if seeds > 1 else ''} each). Ratios of accuracies are given only "
+        "between arms that are."
+    )
+
+
+def _compared(ours: str, theirs: str, found: Interval, over: pd.Series, labels) -> str:
+    first, second = labels.get(ours, ours), labels.get(theirs, theirs)
+    text = cell(found.mean, found.low, found.high, "{:+.1f}")
+    if not found.low <= found.high:
+        verdict = "one seed, so no interval"
+    elif found.low > 0:
+        verdict = f"{first} is ahead"
+    elif found.high < 0:
+        verdict = f"{second} is ahead"
+    else:
+        verdict = "no difference can be told"
+    waiting = [
+        name for name, arm in ((first, ours), (second, theirs)) if over[arm] < CLEAR_OF_PLATEAU
+    ]
+    note = f"; {' and '.join(waiting)} had not left the plateau clearly" if waiting else ""
+    return f"{first} minus {second} is {text} points of test accuracy: {verdict}{note}."
+
+
+def _steps(rows: pd.DataFrame, variant: str, labels: Mapping[str, str]) -> str:
+    found = summarise(rows).query("variant == @variant and split == 'test'")
+    by_metric = {name: part.sort_values("step")["mean"] for name, part in found.groupby("metric")}
+    readouts = " → ".join(f"{value:.1f}" for value in by_metric["readout_accuracy"])
+    gains = ", ".join(f"{value:+.1f}" for value in by_metric["readout_gain"])
+    guess = by_metric["constant_guess_accuracy"].iloc[0]
+    largest = int(by_metric["readout_gain"].to_numpy().argmax()) + 1
+    return (
+        f"{labels.get(variant, variant)} reads out {readouts} % from the embeddings to the last "
+        f"step, so the steps add {gains} points: the largest gain is that of step {largest}, and "
+        f"the steps are not equal. The embeddings score {by_metric['readout_accuracy'].iloc[0]:.1f}"
+        f" % where the constant guess scores {guess:.1f} %."
+    )

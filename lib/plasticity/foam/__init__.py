@@ -1,0 +1,1 @@
+"""Neural Foam: layers that grow neurons while a language model is fine-tuned (not yet built)."""

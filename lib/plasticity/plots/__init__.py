@@ -1,0 +1,1 @@
+"""Figures: one module per system, tidy rows in, a matplotlib Figure out."""

@@ -1,0 +1,131 @@
+"""From texts to masked sequences: tokenizer, training set, fixed validation and test masks."""
+
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from plasticity.pnn.evaluation import constant_guess
+from plasticity.pnn.masking import MaskingRule, fixed_masks
+from plasticity.pnn.tokenization import (
+    MASK,
+    PAD,
+    SPECIAL_TOKENS,
+    encode_blocks,
+    encode_lines,
+    reference_lines,
+    train_wordpiece,
+)
+
+REFERENCE_TOKENIZER = "bert-base-uncased"
+VALIDATION_SEED, TEST_SEED = 1, 2
+
+
+@dataclass(frozen=True)
+class MaskedCorpus:
+    """A corpus ready for masked language modelling.
+
+    Attributes
+    ----------
+    tokenizer : tokenizers.Tokenizer
+    tokenizer_name : str
+        ``bert-base-uncased``, or a sentence saying what it was trained on.
+    train : Tensor of int64, shape (sequences, length)
+    validation, test : tuple of Tensor
+        Masked ids and labels, the same for every model and seed.
+    rule : MaskingRule
+    pad_token_id : int or None
+        None when no sequence is padded.
+    """
+
+    tokenizer: Tokenizer
+    tokenizer_name: str
+    train: Tensor
+    validation: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+    rule: MaskingRule
+    pad_token_id: int | None
+
+    def constant_guess(self, split: str) -> float:
+        """Return the percent of hidden tokens of a split that the commonest token gets right."""
+        labels = (self.validation if split == "validation" else self.test)[1]
+        return constant_guess(self.train, labels, self.rule.special_token_ids)
+
+
+def prepare(
+    texts: dict[str, list[str]],
+    *,
+    vocab_size: int,
+    length: int,
+    layout: str = "blocks",
+    tokenizer: str = "corpus",
+    mask_probability: float = 0.15,
+    test_draws: int = 1,
+) -> MaskedCorpus:
+    """Tokenize, cut and mask a corpus.
+
+    Parameters
+    ----------
+    texts : dict of list of str
+        Documents or lines under ``train``, ``validation`` and ``test``.
+    vocab_size : int
+        Entries of a tokenizer trained here.
+    length : int
+        Tokens per sequence.
+    layout : {"blocks", "lines"}
+        Blocks of joined text without padding, or one truncated and padded line each as in the
+        reference.
+    tokenizer : {"corpus", "bert-base-uncased"}
+        Train on the training texts, or use the reference's if it can be fetched.
+    mask_probability : float
+        Share of ordinary tokens hidden, in (0, 1).
+    test_draws : int
+        How many independent masks of the test set are scored together.
+
+    Returns
+    -------
+    MaskedCorpus
+
+    Raises
+    ------
+    ValueError
+        If `layout` or `tokenizer` is unknown, or a split is too short for one sequence.
+    """
+    if layout not in ("blocks", "lines"):
+        raise ValueError(f"layout must be 'blocks' or 'lines', got {layout!r}")
+    if layout == "lines":
+        texts = {split: reference_lines(lines) for split, lines in texts.items()}
+    pieces, name = _tokenizer(tokenizer, texts["train"], vocab_size)
+    encode = encode_blocks if layout == "blocks" else encode_lines
+    ids = {split: torch.from_numpy(encode(pieces, lines, length)) for split, lines in texts.items()}
+    for split, sequences in ids.items():
+        if len(sequences) == 0:
+            raise ValueError(
+                f"the {split} split must give at least one sequence of {length} tokens, got none"
+            )
+    special = tuple(pieces.token_to_id(token) for token in SPECIAL_TOKENS)
+    rule = MaskingRule(pieces.token_to_id(MASK), special, mask_probability)
+    return MaskedCorpus(
+        tokenizer=pieces,
+        tokenizer_name=name,
+        train=ids["train"],
+        validation=fixed_masks(ids["validation"], rule, VALIDATION_SEED),
+        test=fixed_masks(ids["test"].repeat(test_draws, 1), rule, TEST_SEED),
+        rule=rule,
+        pad_token_id=pieces.token_to_id(PAD) if layout == "lines" else None,
+    )
+
+
+def _tokenizer(name: str, train_texts: list[str], vocab_size: int) -> tuple[Tokenizer, str]:
+    if name not in ("corpus", REFERENCE_TOKENIZER):
+        raise ValueError(f"tokenizer must be 'corpus' or {REFERENCE_TOKENIZER!r}, got {name!r}")
+    if name == REFERENCE_TOKENIZER:
+        try:
+            return Tokenizer.from_pretrained(name), name
+        except Exception as error:  # tokenizers raises a bare Exception when the Hub is away
+            reason = f" ({REFERENCE_TOKENIZER} could not be fetched: {type(error).__name__})"
+    else:
+        reason = ""
+    pieces = train_wordpiece(train_texts, vocab_size)
+    return pieces, f"WordPiece of {pieces.get_vocab_size():,} trained on the corpus{reason}"

@@ -1,0 +1,292 @@
+"""One training loop for every arm: resumable, and the same on one device or several.
+
+Everything random at a step (its batch, its mask, its dropout) is derived from the seed and the
+number of the step, so a run that was killed continues exactly where its last checkpoint stands.
+"""
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from plasticity.pnn.checkpoint import TrainingState, load_finished, save_finished
+from plasticity.pnn.evaluation import evaluate
+from plasticity.pnn.masking import IGNORED_LABEL, MaskingRule
+
+ORDER_STREAM, MASK_STREAM, DROPOUT_STREAM = range(3)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a masked language model is trained.
+
+    Parameters
+    ----------
+    train_tokens : int
+        Tokens to see, padding included; rounded up to whole batches.
+    batch_size : int
+        Sequences per update over all processes.
+    micro_batch_size : int
+        Sequences per forward pass and process; 0 means the whole share of a batch at once.
+    learning_rate, min_learning_rate : float
+        Peak, and where the cosine ends.
+    warmup_steps : int
+        Updates of linear warm-up.
+    weight_decay : float
+        On matrices only: never on layer norms, biases or the gate's temperature.
+    clip_norm : float
+        Largest norm of the gradient.
+    mixed_precision : {"no", "bf16"}
+        Arithmetic of the forward pass.
+    evaluations : int
+        How often, evenly spaced, the validation set is scored for the learning curve and a
+        checkpoint is written.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+
+    References
+    ----------
+    Choi (2025), Table 2.
+    """
+
+    train_tokens: int
+    batch_size: int
+    learning_rate: float
+    min_learning_rate: float = 1e-5
+    micro_batch_size: int = 0
+    warmup_steps: int = 500
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    mixed_precision: str = "no"
+    evaluations: int = 20
+
+    def __post_init__(self):
+        for name in ("train_tokens", "batch_size", "learning_rate", "clip_norm", "evaluations"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("warmup_steps", "weight_decay", "min_learning_rate", "micro_batch_size"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.mixed_precision not in ("no", "bf16"):
+            raise ValueError(
+                f"mixed_precision must be 'no' or 'bf16', got {self.mixed_precision!r}"
+            )
+
+    def steps(self, length: int) -> int:
+        """Return the number of updates for sequences of `length` tokens."""
+        return math.ceil(self.train_tokens / (self.batch_size * length))
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """Return the learning rate of update `step` (from 0) of `steps`.
+
+        Examples
+        --------
+        >>> config = TrainingConfig(100, 1, learning_rate=1.0, min_learning_rate=0, warmup_steps=2)
+        >>> [round(config.learning_rate_at(step, 4), 2) for step in range(4)]
+        [0.5, 1.0, 1.0, 0.5]
+        """
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
+        cosine = 0.5 * (1 + math.cos(math.pi * done))
+        return self.min_learning_rate + (self.learning_rate - self.min_learning_rate) * cosine
+
+
+@dataclass
+class TrainingRun:
+    """What a finished run leaves behind.
+
+    Attributes
+    ----------
+    curve : list of dict
+        For each evaluation ``tokens``, ``train_loss`` (mean since the last one), ``accuracy``
+        (percent) and ``loss`` (nats) on the validation set.
+    tokens : int
+        Tokens seen.
+    train_seconds : float
+        Wall time of the updates alone.
+    """
+
+    curve: list[dict] = field(default_factory=list)
+    tokens: int = 0
+    train_seconds: float = 0.0
+
+
+def train(
+    model: nn.Module,
+    sequences: Tensor,
+    rule: MaskingRule,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    seed: int,
+    validation: tuple[Tensor, Tensor],
+    pad_token_id: int | None = None,
+    device: str = "auto",
+    progress: bool | None = None,
+) -> TrainingRun:
+    """Train a masked language model in place; run it again to continue after a kill.
+
+    Parameters
+    ----------
+    model : PnnForMaskedLM or BertBaselineForMaskedLM
+        Freshly initialised; its weights are replaced when `folder` holds a checkpoint.
+    sequences : Tensor of int64, shape (sequences, length)
+        The training set.
+    rule : MaskingRule
+    config : TrainingConfig
+    folder : Path
+        Where checkpoints and the finished model go; nothing else is written.
+    seed : int
+        Orders the batches, draws the masks and the dropout.
+    validation : tuple of Tensor
+        Masked ids and labels, fixed.
+    pad_token_id : int, optional
+        Id of padding, which is not attended to; None when there is none.
+    device : {"auto", "cpu", "cuda"}
+        ``auto`` takes a GPU if there is one.
+    progress : bool, optional
+        Show a bar; None shows it on a terminal only.
+
+    Returns
+    -------
+    TrainingRun
+
+    Raises
+    ------
+    CheckpointCorrupt
+        If the checkpoint in `folder` cannot be trusted.
+    ValueError
+        If `folder` holds a run with other settings, or a device is not there.
+    """
+    identity = {"training": asdict(config), "seed": seed}
+    finished = load_finished(folder, model, identity)
+    if finished is not None:
+        return TrainingRun(**finished)
+    accelerator = _accelerator(device, config.mixed_precision)
+    model.to(accelerator.device)
+    optimizer = _optimizer(model, config)
+    state = TrainingState(folder, model, optimizer, identity)
+    first_step, run = 0, TrainingRun()
+    if state.exists():
+        first_step, saved = state.load()
+        run = TrainingRun(**saved)
+    loop = _Loop(accelerator, model, optimizer, sequences, rule, config, seed, pad_token_id)
+    steps = config.steps(sequences.shape[1])
+    evaluate_after = {round(steps * k / config.evaluations) for k in range(1, config.evaluations)}
+    evaluate_after.add(steps)
+    shown = accelerator.is_main_process and progress is not False
+    bar = tqdm(total=steps, initial=first_step, unit="step", disable=progress if shown else True)
+    losses = []
+    model.train()
+    for step in range(first_step, steps):
+        started = time.perf_counter()
+        losses.append(loop.update(step, config.learning_rate_at(step, steps)))
+        run.train_seconds += time.perf_counter() - started
+        run.tokens += config.batch_size * sequences.shape[1]
+        bar.update()
+        bar.set_postfix_str(f"{run.tokens / run.train_seconds:,.0f} tokens/s", refresh=False)
+        if step + 1 in evaluate_after:
+            train_loss = accelerator.reduce(torch.stack(losses)).mean().item()
+            score = evaluate(model, *validation, pad_token_id=pad_token_id)
+            run.curve.append(
+                {
+                    "tokens": run.tokens,
+                    "train_loss": train_loss,
+                    "accuracy": score.accuracy,
+                    "loss": score.loss,
+                }
+            )
+            losses = []
+            if accelerator.is_main_process:
+                state.save(step + 1, asdict(run))
+    bar.close()
+    if accelerator.is_main_process:
+        save_finished(folder, model, identity, asdict(run))
+        state.remove()
+    accelerator.wait_for_everyone()
+    return run
+
+
+class _Loop:
+    """One update: this process's share of a batch, in micro-batches."""
+
+    def __init__(self, accelerator, model, optimizer, sequences, rule, config, seed, pad_token_id):
+        self.accelerator, self.sequences, self.rule = accelerator, sequences, rule
+        self.config, self.seed, self.pad_token_id = config, seed, pad_token_id
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+
+    def update(self, step: int, learning_rate: float) -> Tensor:
+        """Make update number `step`; return this process's part of the mean loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        masked_ids, labels = self._batch(step)
+        hidden_tokens = int((labels != IGNORED_LABEL).sum())
+        share = slice(rank * len(labels) // ranks, (rank + 1) * len(labels) // ranks)
+        size = self.config.micro_batch_size or self.config.batch_size
+        parts = list(zip(masked_ids[share].split(size), labels[share].split(size), strict=True))
+        torch.manual_seed(_derived_seed(self.seed, DROPOUT_STREAM, step, rank))
+        total = torch.zeros((), device=self.accelerator.device)
+        for index, (ids, targets) in enumerate(parts):
+            ids, targets = ids.to(total.device), targets.to(total.device)
+            mask = None if self.pad_token_id is None else (ids != self.pad_token_id).long()
+            skip = self.accelerator.no_sync(self.model) if index + 1 < len(parts) else nullcontext()
+            with skip:
+                # Divided by the hidden tokens of the whole batch, so that neither micro-batches
+                # nor processes change the gradient; DDP averages, hence the factor.
+                loss = self.model(ids, mask, labels=targets, num_items_in_batch=hidden_tokens).loss
+                self.accelerator.backward(loss * ranks)
+            total += loss.detach()
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return total
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the masked batch of an update: epochs are shuffled, batches may span two."""
+        size, count = self.config.batch_size, len(self.sequences)
+        wanted = np.arange(step * size, (step + 1) * size)
+        rows = [self._order(int(n) // count)[n % count] for n in wanted]
+        generator = torch.Generator().manual_seed(_derived_seed(self.seed, MASK_STREAM, step))
+        return self.rule.apply(self.sequences[torch.tensor(rows)], generator)
+
+    @lru_cache(maxsize=2)  # noqa: B019  one loop lives as long as one run
+    def _order(self, epoch: int) -> list[int]:
+        generator = np.random.default_rng([self.seed, ORDER_STREAM, epoch])
+        return generator.permutation(len(self.sequences)).tolist()
+
+
+def _derived_seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _accelerator(device: str, mixed_precision: str) -> Accelerator:
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for but torch sees no GPU; use 'cpu' or 'auto'")
+    return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+
+
+def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW that decays matrices only."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)

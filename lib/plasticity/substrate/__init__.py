@@ -1,0 +1,1 @@
+"""neuron-graph: a CPU graph of neurons that learns locally (not yet built)."""
