@@ -16,10 +16,13 @@ OUTPUT := $(or $(PLASTICITY_OUTPUT),$(CURDIR))
 BIN := .venv/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 EXECUTED := $(NOTEBOOKS:notebooks/%=$(OUTPUT)/build/notebooks/$(PROFILE)/%)
-SOURCES := $(shell find lib -name '*.py') notebooks/profiles/$(PROFILE).yaml data/manifest.yaml
+DATA_NAMED := $(OUTPUT)/build/data-named.txt
+SOURCES := $(shell find lib -name '*.py') notebooks/profiles/$(PROFILE).yaml data/manifest.yaml \
+  data/claims.yaml $(shell find data/results/paper -name '*.json') $(DATA_NAMED)
 BOOK_STAMP := $(OUTPUT)/build/book-$(PROFILE).stamp
+BOOK_SOURCES := $(shell find book -path 'book/_stage' -prune -o -path 'book/_build' -prune -o -type f -print)
 
-.PHONY: help env data notebooks book test smoke bench figures lab lint clean
+.PHONY: always help env data notebooks book test smoke bench figures lab lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +40,11 @@ env: .venv/.installed  ## make .venv and install requirements.lock into it
 data: env  ## show every dataset: where it was found, or how to get it
 	$(BIN)/plasticity data
 
+# Pages made with other data are made again.
+$(DATA_NAMED): always
+	@mkdir -p $(@D)
+	@cmp --silent - $@ <<< "$${PLASTICITY_DATA:-}" || cat > $@ <<< "$${PLASTICITY_DATA:-}"
+
 $(OUTPUT)/build/notebooks/$(PROFILE)/%.ipynb: notebooks/%.ipynb $(SOURCES) | env
 	$(BIN)/plasticity run $< --profile $(PROFILE) --output $@
 
@@ -48,9 +56,10 @@ book: env  ## notebooks and book at PROFILE; prints where to read it
 	$(MAKE) --no-print-directory $(BOOK_STAMP)
 	$(BIN)/python -m plasticity.companion.book where
 
-$(BOOK_STAMP): $(EXECUTED) $(wildcard book/*) data/claims.yaml $(SOURCES) | env
+# All profiles share one folder of pages, so that a stamp holds only until another one is built.
+$(BOOK_STAMP): $(EXECUTED) $(BOOK_SOURCES) $(SOURCES) | env
 	$(BIN)/python -m plasticity.companion.book build --profile $(PROFILE)
-	mkdir -p $(@D) && touch $@
+	rm -f $(OUTPUT)/build/book-*.stamp && mkdir -p $(@D) && touch $@
 
 lint: env  ## check style and docstrings
 	$(BIN)/ruff check .

@@ -14,7 +14,15 @@ import yaml
 from click.testing import CliRunner
 
 from plasticity.companion import claims, paths, results
-from plasticity.companion.book import BuildFailed, NotExecuted, chapters, checks, rendering, stage
+from plasticity.companion.book import (
+    BuildFailed,
+    NotExecuted,
+    chapters,
+    checks,
+    rendering,
+    stage,
+    staging,
+)
 from plasticity.companion.book import __main__ as command
 from plasticity.companion.book.numbers import NOT_MEASURED, Numbers
 
@@ -60,6 +68,7 @@ def fabricate(monkeypatch, output: Path, profile: str) -> None:
     monkeypatch.setenv("PLASTICITY_OUTPUT", str(output))
     monkeypatch.setattr(paths, "NOTEBOOKS", output / "notebooks")
     monkeypatch.setattr(results, "load", stored)
+    monkeypatch.setattr(staging, "_repository", lambda: "https://github.com/owner/name")
     entries = output / "source_figures"
     shutil.copytree(paths.BOOK, entries)
     text = {
@@ -109,6 +118,16 @@ class TestRendered:
             "papermill notebooks/31_pnn_refinement.ipynb 31_pnn_refinement.ipynb -p profile laptop",
         ):
             assert text in shown
+
+    def test_chapter_can_be_downloaded_and_opened_elsewhere(self, html):
+        page = (html / "notebooks/31_pnn_refinement.html").read_text()
+        name = "notebooks/31_pnn_refinement.ipynb"
+        for link in (
+            f"../_sources/{name}",
+            f"https://mybinder.org/v2/gh/owner/name/main?urlpath=lab/tree/{name}",
+            f"https://colab.research.google.com/github/owner/name/blob/main/{name}",
+        ):
+            assert f'href="{link}"' in page
 
     def test_messages_and_progress_bars_are_gone(self, html):
         page = (html / "notebooks/31_pnn_refinement.html").read_text()

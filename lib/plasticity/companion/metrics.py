@@ -53,6 +53,7 @@ METRICS: dict[str, Metric] = {
     "parameter_share": Metric("percent", LOWER),
     "flops_per_token": Metric("FLOPs", LOWER),
     "training_flops": Metric("FLOPs", LOWER),
+    "learning_rate": Metric("learning rate", None),
     "tokens_per_second": Metric("tokens/s", HIGHER),
     "pairs_per_second": Metric("pairs/s", HIGHER),
     "tokens_to_leave_plateau": Metric("tokens", LOWER),
@@ -108,6 +109,7 @@ METRICS: dict[str, Metric] = {
     # named checks: 1 where it holds, 0 where it does not
     "zero_init_survives": Metric("check", HIGHER),
     "hyperparameters_match": Metric("check", HIGHER),
+    "one_file_sets_paper_run": Metric("check", HIGHER),
     "each_step_gains_ten": Metric("check", HIGHER),
     "embedding_beats_guess": Metric("check", HIGHER),
     "tokenizer_trained_here": Metric("check", None),

@@ -201,8 +201,8 @@ def _profile_line(records: list[dict[str, Any]]) -> str:
 def _data_line(records: list[dict[str, Any]]) -> str:
     used = [data for record in records for data in record["datasets"]]
     named = _listed(f"{data['name']} (from: {data['source']})" for data in used)
-    notes = _listed(data["note"] for data in used)
-    return f"**Data** {named or 'none'}.{f' Note: {notes}.' if notes else ''}"
+    notes = " ".join(dict.fromkeys(data["note"] for data in used if data["note"]))
+    return f"**Data** {named or 'none'}.{f' Note: {notes}' if notes else ''}"
 
 
 def _machine_line(records: list[dict[str, Any]]) -> str:
@@ -239,7 +239,7 @@ def describe(records: list[dict[str, Any]]) -> str:
         return "No results are stored."
     code = _listed(
         record["measured_with"]
-        or f"code {record['code_hash'][:12]}, plasticity "
+        or f"{record['code_hash'][:12]}, plasticity "
         f"{record['packages']['plasticity']}, Python {record['packages']['python']}"
         for record in records
     )

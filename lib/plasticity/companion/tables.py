@@ -2,8 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 ABSENT = "—"
 
@@ -64,3 +68,11 @@ def by_variant(
                 texts.append(ABSENT)
         lines[(labels or {}).get(variant, variant)] = texts
     return pd.DataFrame.from_dict(lines, orient="index", columns=list(columns))
+
+
+def show(table: pd.DataFrame) -> "HTML":
+    """Return a table for a notebook with its texts whole: pandas would cut them short."""
+    from IPython.display import HTML
+
+    with pd.option_context("display.max_colwidth", None):
+        return HTML(table.to_html())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from plasticity.companion import datasets as corpora
+from plasticity.companion import metrics
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
@@ -237,31 +238,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     trained_here = float(corpus.tokenizer_name != config.tokenizer)
     rows.append((0, "train", "tokenizer_trained_here", trained_here))
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
-    return frame.assign(unit=frame["metric"].map(UNITS))
-
-
-UNITS = {
-    "accuracy": "percent",
-    "accuracy_over_guess": "percentage points",
-    "constant_guess_accuracy": "percent",
-    "curve_accuracy": "percent",
-    "curve_loss": "nats per token",
-    "curve_train_loss": "nats per token",
-    "each_step_gains_ten": "check",
-    "embedding_beats_guess": "check",
-    "flops_per_token": "FLOPs",
-    "loss": "nats per token",
-    "parameters": "parameters",
-    "readout_accuracy": "percent",
-    "readout_gain": "percentage points",
-    "scored_tokens": "tokens",
-    "seconds": "s",
-    "tokenizer_trained_here": "check",
-    "tokens": "tokens",
-    "tokens_per_second": "tokens/s",
-    "tokens_to_leave_plateau": "tokens",
-    "training_flops": "FLOPs",
-}
+    return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
 
 
 def _cost_rows(config: Config, model, result: "TrainingRun") -> list[tuple]:

@@ -86,6 +86,30 @@ def settings(configs: Sequence, names: Sequence[str], labels: Mapping[str, str])
     return pd.DataFrame.from_dict(lines, orient="index", columns=list(names))
 
 
+def tuning(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Set out the learning rates tried for each arm and the validation loss that each reached.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_tuning``, whose variants are called ``<arm>-<learning rate>``.
+    labels : mapping of str to str
+        Names to show for the arms.
+
+    Returns
+    -------
+    DataFrame
+        Texts: loss in nats and accuracy in percent, one row for each arm.
+    """
+    shown = rows.pivot_table(index="variant", columns="metric", values="value", sort=False)
+    arms = [labels.get(name, name) for name in shown.index.str.rsplit("-", n=1).str[0]]
+    texts = [f"{r.loss:.3f} ({r.accuracy:.1f} %)" for r in shown.itertuples()]
+    rates = [f"learning rate {rate:g}" for rate in shown["learning_rate"]]
+    frame = pd.DataFrame({"arm": arms, "rate": rates, "text": texts})
+    table = frame.pivot(index="arm", columns="rate", values="text")
+    return table.rename_axis(None).rename_axis(None, axis=1)
+
+
 def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     """Say in Markdown what PNN against BERT came to.
 

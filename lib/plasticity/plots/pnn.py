@@ -96,9 +96,9 @@ def refinement(summary: pd.DataFrame, source: tuple[float, ...]) -> Figure:
         gained = [after - before for before, after in itertools.pairwise(source)]
         gains.plot(range(1, len(source)), gained, "s--", color=SOURCE_COLOUR, label="paper")
         for variant in [v for v in COLOURS if v in set(summary["variant"])]:
-            for axes, _metric in ((levels, "readout_accuracy"), (gains, "readout_gain")):
-                part = summary.query("variant == @variant and metric == @metric")
-                part = part.sort_values("step")
+            for axes, metric in ((levels, "readout_accuracy"), (gains, "readout_gain")):
+                chosen = (summary["variant"] == variant) & (summary["metric"] == metric)
+                part = summary[chosen].sort_values("step")
                 if len(part):
                     _band(axes, part["step"], part, COLOURS[variant], label(variant), marker="o")
         guess = summary.query("metric == 'constant_guess_accuracy'")["mean"].mean()

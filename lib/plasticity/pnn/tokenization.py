@@ -1,6 +1,6 @@
 """Word pieces: train a vocabulary, turn documents into fixed-length sequences of ids."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from tokenizers import (
@@ -113,10 +113,10 @@ def encode_lines(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> np.
     """
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length, pad_token=PAD, pad_id=tokenizer.token_to_id(PAD))
-    encodings = tokenizer.encode_batch(list(texts))
+    rows = [np.array(ids, dtype=np.int64) for ids in _encoded(tokenizer, texts, special=True)]
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return np.array([encoding.ids for encoding in encodings], dtype=np.int64).reshape(-1, length)
+    return np.array(rows, dtype=np.int64).reshape(-1, length)
 
 
 def encode_blocks(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> np.ndarray:
@@ -134,7 +134,17 @@ def encode_blocks(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> np
     numpy.ndarray of int64, shape (number of blocks, length)
     """
     separator = [tokenizer.token_to_id(SEP)]
-    encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    ids = np.concatenate([np.array(e.ids + separator, dtype=np.int64) for e in encodings])
-    count = len(ids) // length
-    return ids[: count * length].reshape(count, length)
+    parts = [np.zeros(0, dtype=np.int64)]
+    for ids in _encoded(tokenizer, texts, special=False):
+        parts.append(np.array(ids + separator, dtype=np.int64))
+    joined = np.concatenate(parts)
+    count = len(joined) // length
+    return joined[: count * length].reshape(count, length)
+
+
+def _encoded(tokenizer: Tokenizer, texts: Iterable[str], special: bool) -> Iterator[list[int]]:
+    """Yield the ids of each text; a thousand at a time, as encodings are bulky."""
+    texts = list(texts)
+    for start in range(0, len(texts), 1000):
+        batch = tokenizer.encode_batch_fast(texts[start : start + 1000], add_special_tokens=special)
+        yield from (encoding.ids for encoding in batch)

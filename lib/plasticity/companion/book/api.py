@@ -3,15 +3,8 @@
 import ast
 from pathlib import Path
 
-PACKAGES = {
-    "companion": "The companion",
-    "pnn": "Plastic Neural Networks",
-    "foam": "Neural Foam",
-    "substrate": "Neuron-graph",
-    "experiments": "Experiments",
-    "plots": "Plots",
-}
 LIBRARY = Path(__file__).resolve().parents[2]
+NEWLINES = "\n\n"
 
 
 def write(folder: Path) -> list[str]:
@@ -29,27 +22,26 @@ def write(folder: Path) -> list[str]:
     """
     (folder / "api").mkdir()
     pages, listing = [], []
-    for package, title in PACKAGES.items():
-        modules = _modules(LIBRARY / package)
+    for package in sorted(file.parent for file in LIBRARY.glob("*/__init__.py")):
+        name = f"plasticity.{package.name}"
+        summary = _docstring(package / "__init__.py").splitlines()[0]
+        modules = _modules(package)
         if not modules:
-            listing.append(f"- **{title}** (`plasticity.{package}`): *not yet*")
+            listing.append(f"**{name}**, *not yet*\n: {summary}")
             continue
-        blocks = "\n\n".join(
-            _block(name, members, name.count(".") > 1) for name, members in modules
+        blocks = [_block(module, members, module != name) for module, members in modules]
+        (folder / "api" / f"{package.name}.md").write_text(
+            f"# {name}\n\n```{{eval-rst}}\n{NEWLINES.join(blocks)}\n```\n", encoding="utf-8"
         )
-        (folder / "api" / f"{package}.md").write_text(
-            f"# plasticity.{package}\n\n```{{eval-rst}}\n{blocks}\n```\n", encoding="utf-8"
-        )
-        pages.append(f"api/{package}")
-        names = ", ".join(f"`{name.removeprefix('plasticity.')}`" for name, _ in modules)
-        listing.append(f"- [{title}](api/{package}.md): {names}")
-    (folder / "api.md").write_text(
-        "# API reference\n\nGenerated from the docstrings of the library.\n\n"
-        + "\n".join(listing)
-        + "\n",
-        encoding="utf-8",
-    )
+        pages.append(f"api/{package.name}")
+        listing.append(f"[{name}](api/{package.name}.md)\n: {summary}")
+    text = ["# API reference", "Generated from the docstrings of the library.", *listing]
+    (folder / "api.md").write_text(NEWLINES.join(text) + "\n", encoding="utf-8")
     return pages
+
+
+def _docstring(file: Path) -> str:
+    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
 
 
 def _modules(package: Path) -> list[tuple[str, bool]]:
@@ -58,7 +50,7 @@ def _modules(package: Path) -> list[tuple[str, bool]]:
     for file in sorted(package.rglob("*.py")):
         relative = file.relative_to(LIBRARY.parent).with_suffix("")
         private = any(part.startswith("_") and part != "__init__" for part in relative.parts)
-        if private or not ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))):
+        if private or not _docstring(file):
             continue
         is_package = relative.name == "__init__"
         found.append(

@@ -243,16 +243,17 @@ def _provenance(chapter: Chapter) -> str:
 
 def _note(chapter: Chapter) -> str:
     banner = f":::::{{warning}}\n{SMOKE[0].upper()}{SMOKE[1:]}.\n:::::\n\n"
-    made = f"Profile **{chapter.profile}**."
+    provenance = _provenance(chapter)
+    made = "" if provenance else f"Profile **{chapter.profile}**. "
     if chapter.seconds:
-        made += f" The notebook ran in {duration(chapter.seconds)}."
+        made += f"The notebook ran in {duration(chapter.seconds)}."
     if changed := {k: v for k, v in chapter.parameters.items() if k != "profile"}:
         made += (
             " Changed from its defaults: "
             + ", ".join(f"`{name} = {value!r}`" for name, value in changed.items())
             + "."
         )
-    body = f"{made}\n\n{_provenance(chapter)}".strip()
+    body = f"{provenance}\n\n{made}".strip()
     note = f":::::{{admonition}} How this page was made\n:class: provenance\n\n{body}\n:::::"
     return (banner if chapter.profile == "smoke" else "") + note
 

@@ -1,0 +1,197 @@
+"""The PNN experiments, and the tables, sentences and figures made from their rows."""
+
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from plasticity.companion import profiles, statistics, tables
+from plasticity.companion.configuration import Runtime
+from plasticity.experiments import pnn_model, pnn_refinement, pnn_tuning
+from plasticity.findings import pnn as findings
+from plasticity.plots import pnn as plots
+
+CPU = Runtime(device="cpu", workers=1)
+
+
+@pytest.fixture(autouse=True)
+def shipped_sample_only(monkeypatch):
+    monkeypatch.delenv("PLASTICITY_DATA", raising=False)
+
+
+def config_of(variant: str):
+    return next(c for c in profiles.configs("pnn_refinement", "smoke") if c.variant == variant)
+
+
+def test_defaults_are_the_paper_settings():
+    rows = pnn_model.run(pnn_model.Config(hidden_size=48), 0, None, CPU)
+    values = rows.set_index("metric")["value"]
+    assert values["one_file_sets_paper_run"] == 1
+    assert values["hyperparameters_match"] == 1
+
+
+def test_the_headline_is_recomputed_from_the_source():
+    rows = pnn_model.run(pnn_model.Config(hidden_size=48), 0, None, CPU).set_index("metric")
+    assert rows.loc["source_relative_performance", "value"] == pytest.approx(83.158, abs=1e-3)
+    assert rows.loc["source_efficiency_ratio", "value"] == pytest.approx(2.0457, abs=1e-3)
+    assert rows.loc["source_readout_gain", "value"].tolist() == pytest.approx([29.7, 4.7, 4.1, 3.6])
+
+
+def test_zero_start_survives_only_as_in_the_paper():
+    for reading, survives in (("as_released", 0.0), ("as_paper", 1.0)):
+        config = pnn_model.Config(variant=reading, reading=reading, hidden_size=48)
+        rows = pnn_model.run(config, 0, None, CPU).set_index("metric")
+        assert rows.loc["zero_init_survives", "value"] == survives
+
+
+@pytest.mark.slow
+def test_a_run_is_decided_by_its_seed(tmp_path):
+    config = config_of("pnn")
+    first, second, other = (
+        pnn_refinement.run(config, seed, tmp_path / name, CPU)
+        for name, seed in (("first", 0), ("second", 0), ("other", 1))
+    )
+    timed = ["seconds", "tokens_per_second"]
+    pd.testing.assert_frame_equal(
+        first[~first["metric"].isin(timed)], second[~second["metric"].isin(timed)]
+    )
+    loss = [frame.set_index("metric").loc["loss", "value"].iloc[0] for frame in (first, other)]
+    assert loss[0] != loss[1]
+    assert (tmp_path / "first" / "model" / "model.safetensors").exists()
+    readouts = first[(first["metric"] == "readout_accuracy") & (first["split"] == "test")]
+    assert readouts["step"].tolist() == [0, 1, 2, 3, 4]
+    accuracy = first[(first["metric"] == "accuracy") & (first["split"] == "test")]["value"].item()
+    assert readouts["value"].iloc[-1] == accuracy
+
+
+@pytest.mark.slow
+def test_tuning_does_not_touch_the_test_set(tmp_path):
+    config = pnn_tuning.Config.from_dict(config_of("bert_stepwise").to_dict())
+    rows = pnn_tuning.run(config, 0, tmp_path, CPU)
+    assert set(rows["split"]) == {"validation"}
+
+
+def test_equal_compute_is_equal():
+    equal, bert = (config_of(name) for name in ("pnn_equal_compute", "bert"))
+    from plasticity.pnn.accounting import flops_per_token
+
+    def cost(config):
+        per_token = flops_per_token(config.model_config(300), config.sequence_length)["total"]
+        return per_token * config.training_config(300).train_tokens
+
+    assert cost(equal) == pytest.approx(cost(bert), rel=1e-3)
+    assert config_of("pnn").training_config(300).train_tokens == bert.train_tokens
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "gpt"}, "architecture is 'gpt'; allowed: 'pnn', 'bert'"),
+        ({"budget": "euros"}, "budget is 'euros'; allowed: 'tokens', 'compute'"),
+        ({"train_tokens": 0}, "train_tokens is 0"),
+        (
+            {"hidden_size": 10},
+            r"hidden_size is 10; allowed: multiples of num_attention_heads \(12\)",
+        ),
+        ({"mask_probability": 0.0}, r"mask_probability is 0\.0; allowed: 0\.01 to 0\.99"),
+    ],
+)
+def test_bad_settings_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        pnn_refinement.Config(**changes)
+
+
+def fabricated(accuracies: dict[str, tuple[float, ...]], guess: float = 6.0) -> pd.DataFrame:
+    """Return rows of `pnn_refinement` with given test accuracies, one for each seed."""
+    rows = []
+    for variant, values in accuracies.items():
+        for seed, value in enumerate(values):
+            readouts = [guess - 1, value - 4, value - 2, value - 1, value]
+            measured = [
+                (0, "test", "accuracy", value),
+                (0, "test", "accuracy_over_guess", value - guess),
+                (0, "test", "constant_guess_accuracy", guess),
+                (0, "validation", "constant_guess_accuracy", guess),
+                *((step, "test", "readout_accuracy", r) for step, r in enumerate(readouts)),
+                (1, "test", "readout_gain", value - 4 - guess + 1),
+                *((step, "test", "readout_gain", 2.0 if step == 2 else 1.0) for step in (2, 3, 4)),
+                *((t, "validation", "curve_accuracy", value * t / 1000) for t in (500, 1000)),
+            ]
+            rows += [
+                ("pnn_refinement", variant, "laptop", seed, *row, "percent") for row in measured
+            ]
+    columns = [
+        "experiment",
+        "variant",
+        "profile",
+        "seed",
+        "step",
+        "split",
+        "metric",
+        "value",
+        "unit",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_findings_say_who_is_ahead_and_who_is_still_on_the_plateau():
+    rows = fabricated(
+        {
+            "pnn": (25.0, 25.4, 24.6),
+            "bert": (6.5, 6.0, 6.9),
+            "bert_stepwise": (25.1, 25.2, 24.8),
+            "pnn_equal_compute": (30.0, 30.1, 30.2),
+        }
+    )
+    text = findings.refinement(rows, plots.LABELS)
+    assert "At equal tokens, PNN minus BERT is +18.5" in text
+    assert "PNN is ahead; BERT had not left the plateau clearly" in text
+    assert "no difference can be told" in text
+    assert "At equal compute, PNN, BERT's compute minus BERT is" in text
+    assert "5.0 → 26.1" in text
+    assert "ratio" not in text.lower().replace("ratios of accuracies", "")
+
+
+def test_findings_of_one_seed_claim_nothing():
+    text = findings.refinement(fabricated({"pnn": (25.0,), "bert": (6.5,)}), plots.LABELS)
+    assert "one seed, so no interval" in text
+    assert "is ahead" not in text
+
+
+def test_table_2_sets_paper_and_run_side_by_side():
+    table = findings.table_2(pnn_refinement.Config(), config_of("pnn"))
+    assert table.loc["Hidden dimension", ["paper", "our default", "this profile"]].tolist() == [
+        "768",
+        "768",
+        "16",
+    ]
+    assert table.loc["Learning rate", "our default"] == "0.0003"
+
+
+def test_figures_have_what_the_rows_hold():
+    rows = fabricated({"pnn": (25.0, 25.4, 24.6), "bert": (6.5, 6.0, 6.9)})
+    summary = statistics.summarise(rows)
+    curves = plots.learning_curves(
+        summary.query("split == 'validation'"), {"pnn": 1e6, "bert": 3e6}
+    )
+    lines = {line.get_label(): line for line in curves.axes[0].lines}
+    assert lines["PNN"].get_xdata().tolist() == [500 / 1e6, 1000 / 1e6]
+    steps = plots.refinement(summary.query("split == 'test'"), (4.7, 34.4, 39.1, 43.2, 46.8))
+    lines = {line.get_label(): line for line in steps.axes[0].lines}
+    assert lines["PNN"].get_ydata().tolist() == pytest.approx([5, 21, 23, 24, 25])
+    counts = pd.DataFrame(
+        {"untied": [9e6, 20e6], "tied": [6e6, 17e6], "encoder": [2e6, 10e6]}, index=["pnn", "bert"]
+    )
+    assert len(plots.parameters(counts).axes[0].patches) == 6
+    assert plots.architecture().axes
+    plt.close("all")
+
+
+def test_tables_show_means_with_intervals():
+    summary = statistics.summarise(fabricated({"pnn": (25.0, 25.4, 24.6), "bert": (6.5, 6.0, 6.9)}))
+    table = tables.by_variant(
+        summary,
+        {"accuracy": ("accuracy", "test", "{:.1f}"), "loss": ("loss", "test", "{:.1f}")},
+        plots.LABELS,
+    )
+    assert table.loc["PNN"].tolist() == ["25.0 [24.0, 26.0]", "—"]
+    assert tables.cell(2.0, 2.0, 2.0) == "2.0"
