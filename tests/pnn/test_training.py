@@ -145,7 +145,7 @@ def test_learning_rate_warms_up_and_follows_a_cosine():
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
     assert rates[54] == pytest.approx(0.55)
     assert rates[104] == pytest.approx(0.1)
-    assert all(a >= b for a, b in itertools.pairwise(rates))
+    assert all(a >= b for a, b in itertools.pairwise(rates[3:]))
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,8 @@ def metric(
     rows = results.load(experiment, profile).rows
     if rows.empty:
         raise ValueError(
-            f"nothing is stored of {experiment} at profile {profile}; "
-            f"measure it with: {_rerun(experiment, profile)}"
+            f"nothing is stored of {experiment} at profile {profile} for the code and data at hand "
+            f"(is PLASTICITY_DATA set as it was?); measure it with: {_rerun(experiment, profile)}"
         )
     for name, wanted in {
         "metric": metric,
@@ -127,12 +127,13 @@ def metric(
 
 def _rerun(experiment: str, profile: str) -> str:
     """Return the command that measures an experiment."""
-    from plasticity.companion import paths
+    from plasticity.companion import claims, paths
 
-    for notebook in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
-        if experiment in notebook.read_text(encoding="utf-8"):
-            return f"plasticity run {notebook.stem} --profile {profile}"
-    return f"python benchmarks/{experiment}.py --profile {profile}"
+    if notebook := claims.notebook_of(experiment):
+        return f"plasticity run {notebook} --profile {profile}"
+    if (paths.ROOT / "benchmarks" / f"{experiment}.py").exists():
+        return f"python benchmarks/{experiment}.py --profile {profile}"
+    return f'plasticity.companion.results.run("{experiment}", ...) in Python'
 
 
 @main.command()

@@ -53,9 +53,11 @@ def by_variant(
     Returns
     -------
     DataFrame
-        Texts; a dash where an arm has no such measurement.
+        Texts; a dash where an arm has no such measurement, and the number of seeds where not all
+        of them have it.
     """
     at_zero = summary[summary["step"] == 0].set_index(["variant", "metric", "split"])
+    most = summary.groupby("variant")["seeds"].max()
     lines = {}
     for variant in dict.fromkeys(summary["variant"]):
         texts = []
@@ -63,7 +65,11 @@ def by_variant(
             key = (variant, metric, split)
             if key in at_zero.index:
                 found = at_zero.loc[key]
-                texts.append(cell(found["mean"], found["low"], found["high"], form))
+                text = cell(found["mean"], found["low"], found["high"], form)
+                some = found["seeds"] < most[variant]
+                texts.append(
+                    f"{text} ({found['seeds']} of {most[variant]} seeds)" if some else text
+                )
             else:
                 texts.append(ABSENT)
         lines[(labels or {}).get(variant, variant)] = texts

@@ -9,6 +9,7 @@ The system is imported where it runs, so that reading stored results loads no to
 import itertools
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 SYSTEM = "pnn"
 PLATEAU_MARGIN = 2.0  # percentage points over the constant guess that count as having left it
+ABOUT_TEN = (5.0, 15.0)  # gains in percentage points that count as "approximately 10"
 
 
 def setting(default, help_text: str):
@@ -166,17 +168,23 @@ def datasets(config: Config) -> tuple[str, ...]:
 
 def prepare_corpus(config: Config) -> "MaskedCorpus":
     """Load, tokenize and mask the corpus of a config; the same for every arm and seed."""
+    names = "corpus vocab_size sequence_length layout tokenizer mask_probability test_draws"
+    return _prepared(*(getattr(config, name) for name in names.split()))
+
+
+@lru_cache(maxsize=1)  # the arms that a process trains one after another share their text
+def _prepared(name, vocab_size, length, layout, tokenizer, mask_probability, test_draws):
     from plasticity.pnn.corpus import prepare
 
-    splits = corpora.load(config.corpus)
+    splits = corpora.load(name)
     return prepare(
         {split: splits[split]["text"] for split in ("train", "validation", "test")},
-        vocab_size=config.vocab_size,
-        length=config.sequence_length,
-        layout=config.layout,
-        tokenizer=config.tokenizer,
-        mask_probability=config.mask_probability,
-        test_draws=config.test_draws,
+        vocab_size=vocab_size,
+        length=length,
+        layout=layout,
+        tokenizer=tokenizer,
+        mask_probability=mask_probability,
+        test_draws=test_draws,
     )
 
 
@@ -286,6 +294,11 @@ def _progression_rows(split: str, score: "Evaluation", guess: float) -> list[tup
     return [
         *((step, split, "readout_accuracy", value) for step, value in enumerate(readouts)),
         *((step, split, "readout_gain", gain) for step, gain in enumerate(gains, start=1)),
-        (0, split, "each_step_gains_ten", float(all(5 <= gain <= 15 for gain in gains))),
+        (
+            0,
+            split,
+            "each_step_gains_ten",
+            float(all(ABOUT_TEN[0] <= gain <= ABOUT_TEN[1] for gain in gains)),
+        ),
         (0, split, "embedding_beats_guess", float(readouts[0] > guess)),
     ]

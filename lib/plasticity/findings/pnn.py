@@ -33,6 +33,11 @@ TABLE_2 = [
     ("Tokenizer", "BERT uncased", "tokenizer"),
     ("Vocabulary size", "30,522", "vocab_size"),
 ]
+# The rest of the table, which no setting changes here.
+FIXED = [
+    ("Optimizer", "AdamW", "same", "AdamW", "AdamW"),
+    ("Learning rate schedule", "cosine", "linear", "cosine", "cosine"),
+]
 RELEASED_CODE = {
     "warmup_steps": "100 by default",
     "min_learning_rate": "linear decay to a tenth of the peak",
@@ -54,21 +59,28 @@ def table_2(default, used) -> pd.DataFrame:
     DataFrame
         Texts, one row for each setting of Choi (2025), Table 2.
     """
+    from plasticity.pnn import linear_step_weights  # loads torch, which no other sentence needs
+
     rows = [
         (name, paper, RELEASED_CODE.get(key, "same"), _text(default, key), _text(used, key))
         for name, paper, key in TABLE_2
     ]
+    weights = [
+        ", ".join(f"{weight:g}" for weight in linear_step_weights(config.num_steps))
+        for config in (default, used)
+    ]
+    rows += [*FIXED, ("Step weights (PNN)", "0.1, 0.2, 0.3, 0.4", "same", *weights)]
     columns = ["setting", "paper", "released code", "our default", "this profile"]
     return pd.DataFrame(rows, columns=columns).set_index("setting").rename_axis(None)
 
 
 def _text(config, key: str) -> str:
     value = getattr(config, key)
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if _is_float(value) else value
-
-
-def _is_float(value) -> bool:
-    return isinstance(value, float)
+    if key == "micro_batch_size" and value == 0:
+        return "the whole batch"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def settings(configs: Sequence, names: Sequence[str], labels: Mapping[str, str]) -> pd.DataFrame:

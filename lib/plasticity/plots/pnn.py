@@ -11,8 +11,8 @@ from plasticity.plots.style import PALETTE, panels, style
 LABELS = {
     "pnn": "PNN",
     "bert": "BERT",
-    "bert_stepwise": "BERT, step-wise losses",
-    "pnn_equal_compute": "PNN, BERT's compute",
+    "bert_stepwise": "BERT with PNN's losses",
+    "pnn_equal_compute": "PNN at BERT's compute",
     "as_released": "as released",
     "as_paper": "as in the paper",
 }
@@ -64,10 +64,19 @@ def learning_curves(summary: pd.DataFrame, flops_per_token: dict[str, float]) ->
         for axes in (by_tokens, by_compute):
             axes.axhline(guess, color=SOURCE_COLOUR, linestyle="--", linewidth=1)
             axes.set_ylim(bottom=0)
-        by_tokens.text(0, guess, " commonest token", color=SOURCE_COLOUR, va="bottom", fontsize=8)
+            axes.text(
+                0.99,
+                guess - 0.3,
+                "commonest token",
+                transform=axes.get_yaxis_transform(),
+                color=SOURCE_COLOUR,
+                ha="right",
+                va="top",
+                fontsize=8,
+            )
         by_tokens.set(xlabel="training tokens (millions)", ylabel="validation accuracy (%)")
-        by_tokens.set_title("At equal tokens")
-        by_compute.set(xlabel="training compute (10¹² FLOPs)", title="At equal compute")
+        by_tokens.set_title("Against tokens")
+        by_compute.set(xlabel="training compute (10¹² FLOPs)", title="Against compute")
         by_tokens.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, 0.97))
     return figure
 
@@ -103,7 +112,7 @@ def refinement(summary: pd.DataFrame, source: tuple[float, ...]) -> Figure:
                     _band(axes, part["step"], part, COLOURS[variant], label(variant), marker="o")
         guess = summary.query("metric == 'constant_guess_accuracy'")["mean"].mean()
         levels.axhline(guess, color="black", linestyle=":", linewidth=1)
-        levels.text(4, guess, "commonest token", ha="right", va="bottom", fontsize=8)
+        levels.text(4, guess - 0.4, "commonest token", ha="right", va="top", fontsize=8)
         levels.set(xlabel="refinement step (0 = embeddings)", ylabel="test accuracy (%)")
         levels.set_title("Accuracy read out after each step")
         levels.set_ylim(bottom=0)

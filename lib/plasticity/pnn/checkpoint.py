@@ -1,15 +1,19 @@
 """Checkpoints of a training run: one safetensors file, checksummed, replaced atomically."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers.utils import logging
 
 STATE_FILE = "training_state.safetensors"
 MODEL_FOLDER = "model"
@@ -35,6 +39,29 @@ def _check_identity(found: dict, wanted: dict, folder: Path) -> None:
             f"{folder} holds a training run with other settings ({found}); "
             f"this one has {wanted}. Give another folder, or move that one away"
         )
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk, which safetensors reports in words only, into the usual OSError."""
+    try:
+        yield
+    except SafetensorError as error:
+        if f"os error {errno.ENOSPC}" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing a progress bar for a single file."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class TrainingState:
@@ -69,7 +96,8 @@ class TrainingState:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         try:
-            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
+            with _disk_errors(temporary):
+                save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
             os.replace(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -128,7 +156,8 @@ def save_finished(folder: Path, model: nn.Module, identity: dict, record: dict) 
     """
     temporary = folder / f"{MODEL_FOLDER}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    model.save_pretrained(temporary)
+    with _quiet(), _disk_errors(temporary):
+        model.save_pretrained(temporary)
     shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
     os.replace(temporary, folder / MODEL_FOLDER)
     digest = _digest(dict(model.named_parameters()))
@@ -153,7 +182,8 @@ def load_finished(folder: Path, model: nn.Module, identity: dict) -> dict | None
     try:
         run = json.loads((folder / RUN_FILE).read_text())
         _check_identity(run["identity"], identity, folder)
-        stored = type(model).from_pretrained(folder / MODEL_FOLDER)
+        with _quiet():
+            stored = type(model).from_pretrained(folder / MODEL_FOLDER)
     except (SafetensorError, OSError, json.JSONDecodeError, KeyError) as error:
         raise CheckpointCorrupt(
             f"the finished run in {folder} cannot be read: {error}. "

@@ -11,6 +11,7 @@ SYSTEMS = {
     "neuron-graph": "Neuron-graph",
     "plastic-neural-networks": "Plastic Neural Networks",
 }
+OPEN = ("not yet", "not testable here")  # shown after what has been decided
 COLUMNS = ("System", "Claim", "Claimed", "Measured", "Profile", "Verdict", "Decided by")
 
 
@@ -33,6 +34,7 @@ def html(chapters: dict[str, Chapter]) -> Markup:
         Without blank lines, for a raw block in a Markdown page.
     """
     rows = claims.ledger()
+    rows = rows.sort_values("verdict", key=lambda names: names.isin(OPEN), kind="stable")
     head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     body = "".join(_row(row, chapters.get(row["notebook"])) for _, row in rows.iterrows())
     return Markup(
@@ -75,6 +77,14 @@ def _select(name: str, label: str, choices: dict[str, str]) -> str:
     return f'<label>{label} <select name="{name}">{choices}</select></label>'
 
 
+def _measured_at(row: pd.Series) -> str:
+    """Return profile, size where it is the sources' own, and number of seeds."""
+    if not row["profile"]:
+        return ""
+    size = f", {row['size']} size" if row["size"] == "reference" else ""
+    return f"{row['profile']}{size}, {row['seeds']:.0f} seed{'s' if row['seeds'] > 1 else ''}"
+
+
 def _row(row: pd.Series, chapter: Chapter | None) -> Markup:
     """Return one claim as a table row."""
     page = ""
@@ -90,7 +100,7 @@ def _row(row: pd.Series, chapter: Chapter | None) -> Markup:
         Markup("{}{}").format(row["claim"], source),
         row["claimed"],
         row["measured"] or Markup("&mdash;"),
-        row["profile"] or Markup("&mdash;"),
+        _measured_at(row) or Markup("&mdash;"),
         Markup("{}{}").format(badge(row["verdict"]), reason),
         page or Markup("&mdash;"),
     )
