@@ -62,8 +62,9 @@ def test_one_seed_has_no_interval(toy):
 
 def test_metric_that_is_not_there(toy, monkeypatch, tmp_path):
     assert error_of("metric", "toy", "loss") == (
-        "Error: nothing is stored of toy at profile laptop; "
-        "measure it with: python benchmarks/toy.py --profile laptop"
+        "Error: nothing is stored of toy at profile laptop for the code and data at hand "
+        "(is PLASTICITY_DATA set as it was?); "
+        'measure it with: plasticity.companion.results.run("toy", ...) in Python'
     )
     monkeypatch.setattr("plasticity.companion.paths.NOTEBOOKS", tmp_path)
     (tmp_path / "07_toy.ipynb").write_text("results.run('toy')")
