@@ -195,3 +195,43 @@ def test_tables_show_means_with_intervals():
     )
     assert table.loc["PNN"].tolist() == ["25.0 [24.0, 26.0]", "—"]
     assert tables.cell(2.0, 2.0, 2.0) == "2.0"
+
+
+def test_headline_is_made_from_rows():
+    rows = pnn_model.run(pnn_model.Config(hidden_size=48), 0, None, CPU).assign(
+        variant="as_released"
+    )
+    text = findings.headline(rows)
+    assert "**83.2 %**" in text
+    assert "0.88" in text
+    assert "2.05" in text
+
+
+def test_per_million_takes_the_guess_off():
+    rows = fabricated({"pnn": (26.0, 26.0)})
+    counts = [("untied", 4e6), ("tied", 2e6), ("encoder", 1e6)]
+    more = pd.DataFrame(
+        [
+            ("pnn_refinement", "pnn", "laptop", seed, 0, split, "parameters", count, "parameters")
+            for seed in (0, 1)
+            for split, count in counts
+        ],
+        columns=rows.columns,
+    )
+    table = findings.per_million(pd.concat([rows, more]), plots.LABELS)
+    assert table.loc["PNN"].tolist() == ["6", "13", "26", "5", "10", "20"]
+
+
+def test_trials_are_set_out_by_arm_and_rate():
+    rows = pd.DataFrame(
+        [
+            (f"{arm}-{rate}", metric, value)
+            for arm in ("pnn", "bert")
+            for rate in (0.001, 0.002)
+            for metric, value in (("loss", 5.0 + rate), ("accuracy", 7.0), ("learning_rate", rate))
+        ],
+        columns=["variant", "metric", "value"],
+    )
+    table = findings.tuning(rows, plots.LABELS)
+    assert table.loc["PNN", "learning rate 0.002"] == "5.002 (7.0 %)"
+    assert table.shape == (2, 2)

@@ -200,8 +200,13 @@ def _profile_line(records: list[dict[str, Any]]) -> str:
 
 def _data_line(records: list[dict[str, Any]]) -> str:
     used = [data for record in records for data in record["datasets"]]
-    named = _listed(f"{data['name']} (from: {data['source']})" for data in used)
-    notes = " ".join(dict.fromkeys(data["note"] for data in used if data["note"]))
+    by_source: dict[str, list[str]] = {}
+    for data in used:
+        by_source.setdefault(data["source"], []).append(data["name"])
+    named = "; ".join(f"{_listed(names)} (from: {source})" for source, names in by_source.items())
+    # Corpora share parts, and with them sentences.
+    sentences = (s for data in used for s in re.split(r"(?<=\.)\s+", data["note"] or "") if s)
+    notes = " ".join(dict.fromkeys(sentences))
     return f"**Data** {named or 'none'}.{f' Note: {notes}' if notes else ''}"
 
 

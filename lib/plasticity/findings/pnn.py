@@ -98,6 +98,58 @@ def settings(configs: Sequence, names: Sequence[str], labels: Mapping[str, str])
     return pd.DataFrame.from_dict(lines, orient="index", columns=list(names))
 
 
+def headline(rows: pd.DataFrame) -> str:
+    """Say in Markdown what the paper's own figures give for its headline ratios.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_model``.
+    """
+    own = rows[rows["variant"] == "as_released"].set_index(["metric", "split"])["value"]
+    own = own.sort_index()
+    share = own["parameter_share"]
+    return (
+        f"The paper's own accuracies give **{own['source_relative_performance', 'source']:.1f} %** "
+        "of BERT's performance. The figure it prints equals "
+        f"{own['source_accuracy_per_million', 'pnn']:.2f}, its accuracy per million parameters, "
+        "from the neighbouring column. Its efficiency ratio of "
+        f"{own['source_efficiency_ratio', 'source']:.2f} is right as arithmetic, but rests on the "
+        f"untied head: PNN has {share['untied']:.1f} % of BERT's parameters untied, "
+        f"{share['tied']:.1f} % tied, and {share['encoder']:.1f} % counting encoders alone."
+    )
+
+
+def per_million(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Divide test accuracy by millions of parameters, counted three ways.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_refinement``.
+    labels : mapping of str to str
+        Names to show for the variants.
+
+    Returns
+    -------
+    DataFrame
+        Texts, one row for each arm, with the same division for the points over the constant
+        guess, which costs no parameters at all.
+    """
+    mean = summarise(rows).query("step == 0").set_index(["variant", "metric", "split"])["mean"]
+    mean = mean.sort_index()
+    lines = {}
+    for arm in dict.fromkeys(rows["variant"]):
+        counts = mean[arm, "parameters"] / 1e6
+        scores = {"accuracy": "accuracy", "over the guess": "accuracy_over_guess"}
+        lines[labels.get(arm, arm)] = {
+            f"{name} per million, {kind}": f"{mean[arm, metric, 'test'] / counts[kind]:.0f}"
+            for name, metric in scores.items()
+            for kind in ("untied", "tied", "encoder")
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
 def tuning(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """Set out the learning rates tried for each arm and the validation loss that each reached.
 
@@ -151,7 +203,10 @@ def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
             difference = paired_difference(rows, "accuracy", ours, theirs, split="test")
             lines.append(f"At {budget}, {_compared(ours, theirs, difference, over, labels)}")
     best = over.filter(like="pnn").idxmax()
-    return "\n".join(f"- {line}" for line in [*lines, _steps(rows, best, labels)])
+    lines.append(_steps(rows, best, labels))
+    if rows.query("metric == 'tokenizer_trained_here'")["value"].any():
+        lines.append("The word pieces were trained on the training texts of this corpus.")
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _standing(summary: pd.DataFrame, labels: Mapping[str, str]) -> str:
