@@ -6,6 +6,12 @@ SHELL := bash
 
 PROFILE ?= laptop
 JOBS ?= 2
+ifeq ($(wildcard notebooks/profiles/$(PROFILE).yaml),)
+$(error PROFILE is '$(PROFILE)'; allowed: smoke, laptop, paper)
+endif
+ifneq ($(words $(CURDIR)),1)
+$(error make cannot work in a folder whose path has a space: $(CURDIR); move the project)
+endif
 PYTHON ?= python3
 
 # One thread per process: two notebooks run at a time, and two busy torch threads on two busy
@@ -77,7 +83,7 @@ bench: env  ## benchmarks against their goals, recorded in the results store
 	for script in benchmarks/*.py; do $(BIN)/python $$script; done
 
 figures: notebooks  ## the figures of every notebook at PROFILE, as svg, pdf and png
-	@echo "figures are in $(OUTPUT)/figures"
+	@echo "figures are in $(OUTPUT)/figures/$(PROFILE)"
 
 lab: env  ## JupyterLab in the notebooks folder
 	$(BIN)/jupyter lab notebooks

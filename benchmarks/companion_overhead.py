@@ -8,7 +8,11 @@ import argparse
 from plasticity.companion import profiles, results
 from plasticity.companion.configuration import Runtime
 
-GOALS = {"lookup_seconds": 0.05, "notebook_overhead_seconds": 3.0}
+GOALS = {
+    "lookup_seconds": 0.05,
+    "first_lookup_seconds": 0.05,
+    "notebook_overhead_seconds": 3.0,
+}
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def fabricate(monkeypatch, output: Path, profile: str) -> None:
     }
     (entries / "source_figures.yaml").write_text(yaml.safe_dump(text))
     monkeypatch.setattr(paths, "BOOK", entries)
-    fabricated.figure_files(paths.figures(), "losses")
+    fabricated.figure_files(paths.figures(profile), "losses")
     for name in NAMES:
         page = (
             fabricated.unavailable(name)

@@ -20,30 +20,32 @@ def figure():
 
 
 def test_writes_three_formats_and_the_text(output_root):
-    written = save_figure(figure(), "pnn_loss", ALT)
+    written = save_figure(figure(), "pnn_loss", ALT, "smoke")
     assert [path.name for path in written] == ["pnn_loss.svg", "pnn_loss.pdf", "pnn_loss.png"]
-    assert all(path.parent == paths.figures() == output_root / "figures" for path in written)
+    assert all(
+        path.parent == paths.figures("smoke") == output_root / "figures/smoke" for path in written
+    )
     starts = [path.read_bytes()[:8] for path in written]
     assert starts[0].startswith(b"<?xml")
     assert starts[1].startswith(b"%PDF")
     assert starts[2] == b"\x89PNG\r\n\x1a\n"
-    assert json.loads((paths.figures() / "pnn_loss.json").read_text()) == {"alt": ALT}
+    assert json.loads((paths.figures("smoke") / "pnn_loss.json").read_text()) == {"alt": ALT}
 
 
 def test_the_same_figure_gives_the_same_files():
-    before = [path.read_bytes() for path in save_figure(figure(), "pnn_loss", ALT)]
-    assert [path.read_bytes() for path in save_figure(figure(), "pnn_loss", ALT)] == before
+    before = [path.read_bytes() for path in save_figure(figure(), "pnn_loss", ALT, "smoke")]
+    assert [path.read_bytes() for path in save_figure(figure(), "pnn_loss", ALT, "smoke")] == before
 
 
 @pytest.mark.parametrize("name", ["", "../up", "Loss", "a b", "a.svg"])
 def test_odd_names_are_refused(name):
     with pytest.raises(ValueError, match="allowed: lower-case letters, digits and _"):
-        save_figure(figure(), name, ALT)
+        save_figure(figure(), name, ALT, "smoke")
 
 
 def test_a_figure_without_text_is_refused():
     with pytest.raises(ValueError, match="say in a sentence what figure pnn_loss shows"):
-        save_figure(figure(), "pnn_loss", " ")
+        save_figure(figure(), "pnn_loss", " ", "smoke")
 
 
 def test_shown_as_one_image_with_its_text(monkeypatch):
@@ -51,10 +53,10 @@ def test_shown_as_one_image_with_its_text(monkeypatch):
     monkeypatch.setattr("IPython.display.display", displayed.append)
     drawn, axes = pyplot.subplots()
     axes.plot([1, 2])
-    show(drawn, "pnn_loss", ALT)
+    show(drawn, "pnn_loss", ALT, "smoke")
     [output] = displayed
     [(alt, source)] = re.findall(r'<img alt="([^"]*)".*src="([^"]*)"', output.data)
     assert html.unescape(alt) == ALT
     content = base64.b64decode(source.removeprefix("data:image/svg+xml;base64,"))
-    assert content == (paths.figures() / "pnn_loss.svg").read_bytes()
+    assert content == (paths.figures("smoke") / "pnn_loss.svg").read_bytes()
     assert pyplot.get_fignums() == []

@@ -136,7 +136,7 @@ def test_runs_with_the_given_parameters(write, output_root, capsys):
         "import sys; print('progress', file=sys.stderr)", "print(profile, seeds + 1, rate)"
     )
     output = notebooks.run(path, {"seeds": 4, "rate": 2}, profile="smoke")
-    assert output == output_root / "build" / "notebooks" / "smoke" / "07_toy.ipynb"
+    assert output == output_root / "build" / "notebooks" / "custom" / "07_toy.ipynb"
     assert "smoke 5 2.0" in printed(output)
     assert "progress" in capsys.readouterr().err
     about = nbformat.read(output, as_version=4).metadata.papermill

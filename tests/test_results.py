@@ -1,7 +1,6 @@
 import errno
 import json
 import os
-import pickle
 
 import pandas as pd
 import pytest
@@ -128,14 +127,14 @@ def test_code_of_imported_experiments_counts(toy):
 
 
 def test_data_is_part_of_the_key(toy, monkeypatch):
-    record = {"name": "d", "source": "folder", "note": "a sample", "path": "x", "sha256": "1"}
+    record = {"name": "d", "source": "folder", "note": "A sample.", "path": "x", "sha256": "1"}
     monkeypatch.setattr(datasets, "provenance", lambda name: record)
     monkeypatch.setattr(datasets, "fingerprint", lambda name: record["sha256"])
     study = toy.run({"corpus": "d"})
     assert study.provenance[0]["datasets"] == [
-        {"name": "d", "source": "folder", "note": "a sample", "sha256": "1"}
+        {"name": "d", "source": "folder", "note": "A sample.", "sha256": "1"}
     ]
-    assert "d (from: folder). Note: a sample." in study.about()
+    assert "d (from: folder). Note: A sample." in study.about()
     record["sha256"] = "2"
     toy.run({"corpus": "d"})
     assert len(toy.starts) == 2
@@ -290,8 +289,9 @@ def test_malformed_rows_are_refused(change, message):
 def test_error_that_cannot_travel_between_processes_keeps_its_text(monkeypatch):
     error = DatasetAltered(paths.ROOT / "x", "1", "2")
     monkeypatch.setattr(results_measure, "_attempt", lambda *arguments: error)
-    again = pickle.loads(pickle.dumps(results_measure._attempt_elsewhere(None, None, False, None)))
-    assert "expected sha256 1, got 2" in str(again)
+    found = results_measure._attempt_elsewhere(None, None, False, None)
+    assert type(found) is RuntimeError
+    assert "expected sha256 1, got 2" in str(found)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
@@ -312,3 +312,27 @@ def test_runtime_does_not_change_the_threads_of_the_caller(toy, monkeypatch):
     toy.run()
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_seeds_of_a_paper_study_share_their_data(toy, monkeypatch):
+    data = {"sha256": "full"}
+    monkeypatch.setattr(
+        datasets, "provenance", lambda name: {"name": name, "source": "folder", "note": "", **data}
+    )
+    monkeypatch.setattr(datasets, "fingerprint", lambda name: data["sha256"])
+    text = "seeds: 2\nexperiments: {toy: {all: {corpus: d}}}\n"
+    (paths.PROFILES / "paper.yaml").write_text(text)
+    toy.run({"corpus": "d"}, profile="paper", seeds=(0, 1))
+    data["sha256"] = "sample"
+    toy.run({"corpus": "d"}, profile="paper", seeds=(0,), fresh=True)
+    for here, seeds in (("sample", [0]), ("full", [0, 1]), ("neither", [0, 1])):
+        data["sha256"] = here
+        study = results.load("toy", "paper")
+        assert sorted(set(study.rows["seed"])) == seeds
+        assert len({each["datasets"][0]["sha256"] for each in study.provenance}) == 1
+
+
+def test_a_worker_of_torchrun_is_refused(toy, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="several processes of torchrun"):
+        toy.run()

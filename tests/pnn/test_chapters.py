@@ -22,11 +22,16 @@ def config_of(variant: str):
     return next(c for c in profiles.configs("pnn_refinement", "smoke") if c.variant == variant)
 
 
-def test_defaults_are_the_paper_settings():
-    rows = pnn_model.run(pnn_model.Config(hidden_size=48), 0, None, CPU)
-    values = rows.set_index("metric")["value"]
-    assert values["one_file_sets_paper_run"] == 1
-    assert values["hyperparameters_match"] == 1
+def test_one_file_sets_the_paper_run_and_the_released_code_does_not(monkeypatch):
+    def checks():
+        rows = pnn_model.run(pnn_model.Config(hidden_size=48), 0, None, CPU)
+        values = rows.set_index("metric")["value"]
+        return values["one_file_sets_paper_run"], values["released_code_is_table_2"]
+
+    assert checks() == (1, 0)
+    monkeypatch.setitem(pnn_model.TABLE_2, "batch_size", 1)
+    assert checks() == (0, 0)
+    assert pnn_model.RELEASED_CODE.keys() <= pnn_model.TABLE_2.keys()
 
 
 def test_the_headline_is_recomputed_from_the_source():
@@ -109,6 +114,7 @@ def fabricated(accuracies: dict[str, tuple[float, ...]], guess: float = 6.0) -> 
             measured = [
                 (0, "test", "accuracy", value),
                 (0, "test", "accuracy_over_guess", value - guess),
+                (0, "validation", "accuracy_over_guess", value - guess),
                 (0, "test", "constant_guess_accuracy", guess),
                 (0, "validation", "constant_guess_accuracy", guess),
                 *((step, "test", "readout_accuracy", r) for step, r in enumerate(readouts)),
@@ -235,3 +241,35 @@ def test_trials_are_set_out_by_arm_and_rate():
     table = findings.tuning(rows, plots.LABELS)
     assert table.loc["PNN", "learning rate 0.002"] == "5.002 (7.0 %)"
     assert table.shape == (2, 2)
+
+
+def test_trials_that_never_left_the_plateau_choose_nothing():
+    rows = pd.DataFrame(
+        [
+            (f"{arm}-{rate}", 0, metric, value)
+            for arm, over in (("pnn", 9.0), ("bert", 0.0))
+            for rate in (0.001, 0.002)
+            for metric, value in (
+                ("loss", 5.0 + rate),
+                ("accuracy_over_guess", over),
+                ("learning_rate", rate),
+            )
+        ],
+        columns=["variant", "seed", "metric", "value"],
+    )
+    text = findings.choice(rows, plots.LABELS)
+    assert "PNN: the lowest of 2 validation losses is that of 0.001, which is at the edge" in text
+    assert "BERT: the lowest of 2" in text
+    assert "all but arbitrary" in text.split("BERT")[1]
+
+
+def test_a_fresh_model_is_described_from_its_rows():
+    rows = pd.concat(
+        pnn_model.run(pnn_model.Config(reading=reading, hidden_size=48), 0, None, CPU).assign(
+            variant=reading
+        )
+        for reading in ("as_released", "as_paper")
+    )
+    released, paper = findings.fresh(rows, plots.LABELS).splitlines()
+    assert "does not start near zero" in released
+    assert "0.000, so that it starts close to zero" in paper

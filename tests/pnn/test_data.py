@@ -92,7 +92,7 @@ def test_reference_keeps_lines_of_enough_characters_and_words():
 def test_constant_guess_is_the_commonest_ordinary_token():
     train = torch.tensor([[3, 3, 3, 3, 7, 7, 8]])
     labels = torch.tensor([[7, 8, IGNORED_LABEL, 7, 9]])
-    assert constant_guess(train, labels, (0, 1, 2, 3, 4)) == pytest.approx(50.0)
+    assert constant_guess(train, labels, MaskingRule(4, (0, 1, 2, 3, 4))) == pytest.approx(50.0)
 
 
 def test_evaluation_is_a_count_over_hidden_tokens():

@@ -167,4 +167,4 @@ def test_a_missing_gpu_is_named(tmp_path):
     from plasticity.pnn.training import _accelerator
 
     with pytest.raises(ValueError, match="torch sees no GPU; use 'cpu' or 'auto'"):
-        _accelerator("cuda", "no")
+        _accelerator("cuda")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
 
 
-def save_figure(figure: "Figure", name: str, alt: str) -> list[Path]:
+def save_figure(figure: "Figure", name: str, alt: str, profile: str) -> list[Path]:
     """Write a figure as svg, pdf and png, and its text beside them.
 
     Parameters
@@ -27,6 +27,8 @@ def save_figure(figure: "Figure", name: str, alt: str) -> list[Path]:
         File name without suffix: lower-case letters, digits and _.
     alt : str
         What the figure shows, in a sentence or two.
+    profile : str
+        Profile of what it shows, such as `Study.profile`; each has a folder of its own.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def save_figure(figure: "Figure", name: str, alt: str) -> list[Path]:
         raise ValueError(f"name is {name!r}; allowed: lower-case letters, digits and _")
     if not alt.strip():
         raise ValueError(f"alt is {alt!r}; say in a sentence what figure {name} shows")
-    folder = paths.figures()
+    folder = paths.figures(profile)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with matplotlib.rc_context({"svg.hashsalt": name}):
@@ -57,20 +59,20 @@ def save_figure(figure: "Figure", name: str, alt: str) -> list[Path]:
     return written
 
 
-def show(figure: "Figure", name: str, alt: str) -> None:
+def show(figure: "Figure", name: str, alt: str, profile: str) -> None:
     """Save a figure and display it in a notebook, with its text for screen readers.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         The figure; it is closed, so that the notebook does not show it twice.
-    name, alt : str
+    name, alt, profile : str
         As for `save_figure`.
     """
     from IPython.display import HTML, display
     from matplotlib import pyplot
 
-    svg = save_figure(figure, name, alt)[0].read_bytes()
+    svg = save_figure(figure, name, alt, profile)[0].read_bytes()
     pyplot.close(figure)
     source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
     text = html.escape(alt.strip(), quote=True)

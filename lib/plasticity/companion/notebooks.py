@@ -200,7 +200,8 @@ def run(
         Short for a parameter ``profile``.
     output : str or Path, optional
         Where to write; by default ``build/notebooks/PROFILE/`` under the project or
-        ``PLASTICITY_OUTPUT``.
+        ``PLASTICITY_OUTPUT``, and ``build/notebooks/custom/`` where another parameter is given, so
+        that the book is never made of such a page.
 
     Returns
     -------
@@ -261,7 +262,9 @@ def _output(source: Path, given: Mapping[str, Any], output: str | Path | None) -
     """Return the path to write to, its folder made."""
     if output is None:
         default = declared(source).get("profile", {}).get("default", "laptop")
-        output = paths.executed_notebooks(given.get("profile", default)) / source.name
+        changed = set(given) - {"profile", "fresh", "device"}
+        folder = "custom" if changed else given.get("profile", default)
+        output = paths.executed_notebooks(folder) / source.name
     output = Path(output).resolve()
     if output.suffix != ".ipynb" or output == source:
         raise ValueError(f"output is '{output}'; allowed: another file that ends in .ipynb")

@@ -40,9 +40,9 @@ def checkpoints() -> Path:
     return output_root() / "data" / "checkpoints"
 
 
-def figures() -> Path:
-    """Return the folder of generated figures."""
-    return output_root() / "figures"
+def figures(profile: str) -> Path:
+    """Return the folder of the figures drawn at a profile."""
+    return output_root() / "figures" / profile
 
 
 def executed_notebooks(profile: str) -> Path:

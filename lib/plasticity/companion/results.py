@@ -5,6 +5,8 @@ data, so that a change of any of them leads to a new measurement and never to a 
 """
 
 import contextlib
+import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,12 @@ class Study:
 
     rows: pd.DataFrame
     provenance: list[dict[str, Any]]
+
+    @property
+    def profile(self) -> str:
+        """The profile of the results: ``custom`` as soon as one of them is."""
+        stored = [record["profile"] for record in self.provenance]
+        return CUSTOM if CUSTOM in stored else stored[0]
 
     def about(self) -> str:
         """Return, in Markdown, which profile, data, machine and code the results come from."""
@@ -99,6 +107,11 @@ def run(
     """
     configs, seeds = list(configs), list(seeds)
     _check(experiment, configs, seeds)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "results.run was called by one of several processes of torchrun, which would wait for "
+            "each other; call plasticity.pnn.training.train there, or start one process"
+        )
     listed = profiles.configs(experiment, profile, size)
     units = [
         Unit(experiment, profile if config in listed else CUSTOM, config, seed)
@@ -163,24 +176,45 @@ def _stored(experiment: str, profile: str, config: ExperimentConfig) -> dict[int
     """Return the finished results of a config, by seed.
 
     Results of the paper profile count whatever code and data they were measured with: they took
-    hours. Those of the present code come before others, and later ones before earlier ones.
+    hours. But the seeds of one study must share their data: those measured on the data at hand
+    come first, then the largest set. Of each seed the present code's result comes before others,
+    and a later one before an earlier one.
     """
     folder = Path(experiment, config.variant)
     if profile != "paper":
         key = provenance.result_key(experiment, config)
         files = (paths.results() / profile / folder).glob(f"{key}-seed*[0-9].json")
         return {_seed(path): path for path in files}
-    code = provenance.code_hash(experiment)
-    ranked = []
+    code, here = provenance.code_hash(experiment), _data_here(experiment, config)
+    sets: dict[str, list] = {}
     for path in {
         path
         for root in (paths.PAPER_RESULTS, paths.results() / profile)
         for path in (root / folder).glob("*-seed*[0-9].json")
     }:
-        record = results_files.read_record(path)
+        try:
+            record = results_files.read_record(path)
+        except ResultCorrupt as error:
+            warnings.warn(f"passed over: {error}", stacklevel=2)
+            continue
         if record.get("config_hash") == config.hash:
-            ranked.append((record["code_hash"] == code, record["started"], path))
-    return {_seed(path): path for *_, path in sorted(ranked)}
+            rank = (record["code_hash"] == code, record["started"], path)
+            sets.setdefault(_data_of(record["datasets"]), []).append(rank)
+    if not sets:
+        return {}
+    chosen = max(sets, key=lambda data: (data == here, len({_seed(p) for *_, p in sets[data]})))
+    return {_seed(path): path for *_, path in sorted(sets[chosen])}
+
+
+def _data_of(datasets: list[dict[str, Any]]) -> str:
+    return ",".join(f"{data['name']}={data['sha256']}" for data in datasets)
+
+
+def _data_here(experiment: str, config: ExperimentConfig) -> str:
+    """Return what identifies the data at hand; empty where a dataset cannot be reached."""
+    with contextlib.suppress(DatasetUnavailable):
+        return provenance.data_fingerprint(experiment, config)
+    return ""
 
 
 def _found(units: list[Unit]) -> dict[Unit, Path]:

@@ -4,11 +4,12 @@ import contextlib
 import datetime
 import multiprocessing
 import os
-import pickle
 import shutil
 import sys
+import threading
 import time
 import traceback
+import types
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -97,7 +98,10 @@ def measure(units: list[Unit], fresh: bool, runtime: Runtime) -> None:
     Exception
         The first error of any unit, once all the others are done.
     """
-    workers = min(runtime.workers or provenance.usable_cores(), len(units))
+    on_gpu = runtime.device == "cuda" or (
+        runtime.device == "auto" and Path("/dev/nvidia0").exists()
+    )
+    workers = min(runtime.workers or (1 if on_gpu else provenance.usable_cores()), len(units))
     errors = []
     with _one_thread(), tqdm(total=len(units), desc=units[0].experiment, unit="run") as bar:
         for unit, error in _attempts(units, fresh, runtime, workers):
@@ -117,7 +121,7 @@ def _attempts(
             yield unit, _attempt(unit, unit.path, fresh, runtime)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent) as pool:
         futures = {
             pool.submit(_attempt_elsewhere, unit, unit.path, fresh, runtime): unit for unit in units
         }
@@ -132,6 +136,16 @@ def _attempts(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Leave no worker behind when the notebook or program that started it is killed."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _attempt(unit: Unit, path: Path, fresh: bool, runtime: Runtime) -> Exception | None:
@@ -149,13 +163,11 @@ def _attempt(unit: Unit, path: Path, fresh: bool, runtime: Runtime) -> Exception
 
 
 def _attempt_elsewhere(*arguments: Any) -> Exception | None:
-    """Do so in another process: the error comes back as itself where it can be pickled."""
+    """Do so in another process: an error that holds more than its message comes back as text."""
     error = _attempt(*arguments)
     if error is None:
         return None
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
+    if isinstance(type(error).__init__, types.FunctionType):  # made from more than its message
         error = RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
     error.add_note("".join(traceback.format_tb(error.__traceback__)))
     return error
@@ -203,10 +215,10 @@ def _compute(unit: Unit, fresh: bool, runtime: Runtime) -> None:
             raise
         record["wall_seconds"] = round(time.perf_counter() - started, 3)
         record["hardware"] = provenance.hardware(runtime.device)
+        results_files.write_result(path, rows, record)
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
             work.rename(folder)
-        results_files.write_result(path, rows, record)
 
 
 def _record(unit: Unit, runtime: Runtime, resumed: bool) -> dict[str, Any]:

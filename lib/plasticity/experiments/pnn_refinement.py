@@ -84,6 +84,9 @@ class Config(ExperimentConfig):
         """Check every setting that a profile or a reader may change."""
         super().__post_init__()
         check_choice("architecture", self.architecture, ("pnn", "bert"))
+        if self.architecture == "bert":  # no such setting: another value is not another run
+            object.__setattr__(self, "num_steps", type(self).num_steps)
+            object.__setattr__(self, "reading", type(self).reading)
         check_choice("reading", self.reading, ("as_released", "as_paper"))
         check_choice("budget", self.budget, ("tokens", "compute"))
         check_choice("layout", self.layout, ("lines", "blocks"))
@@ -217,7 +220,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     pandas.DataFrame
         Columns step, split, metric, value, unit.
     """
-    from plasticity.pnn.evaluation import evaluate
+    from plasticity.pnn.evaluation import constant_guess, evaluate
     from plasticity.pnn.training import train
 
     corpus = prepare_corpus(config)
@@ -235,8 +238,8 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         device=runtime.device,
     )
     rows = _cost_rows(config, model, result)
-    guess = corpus.constant_guess("validation")
-    rows += _curve_rows(result, guess)
+    curve_labels = corpus.validation[1][: config.curve_sequences]
+    rows += _curve_rows(result, constant_guess(corpus.train, curve_labels, corpus.rule))
     for split in ("validation", "test"):
         masked_ids, labels = getattr(corpus, split)
         score = evaluate(model, masked_ids, labels, pad_token_id=corpus.pad_token_id)

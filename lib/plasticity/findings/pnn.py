@@ -6,6 +6,7 @@ import pandas as pd
 
 from plasticity.companion.statistics import Interval, paired_difference, summarise
 from plasticity.companion.tables import cell
+from plasticity.experiments.pnn_refinement import PLATEAU_MARGIN
 
 CLEAR_OF_PLATEAU = 15.0  # points over the constant guess before two arms are put in a ratio
 
@@ -40,7 +41,7 @@ FIXED = [
 ]
 RELEASED_CODE = {
     "warmup_steps": "100 by default",
-    "min_learning_rate": "linear decay to a tenth of the peak",
+    "min_learning_rate": "3e-05, a tenth of the peak",
     "weight_decay": "on every parameter",
     "dropout": "at three further sites",
 }
@@ -174,6 +175,58 @@ def tuning(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     return table.rename_axis(None).rename_axis(None, axis=1)
 
 
+def choice(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """Say in Markdown what the trials of learning rates can and cannot tell.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_tuning``.
+    labels : mapping of str to str
+        Names to show for the arms.
+    """
+    shown = rows.pivot_table(index="variant", columns="metric", values="value", sort=False)
+    shown["arm"] = [labels.get(n, n) for n in shown.index.str.rsplit("-", n=1).str[0]]
+    lines = []
+    for arm, trials in shown.groupby("arm", sort=False):
+        best = trials["loss"].idxmin()
+        rate = trials.loc[best, "learning_rate"]
+        line = f"{arm}: the lowest of {len(trials)} validation losses is that of {rate:g}"
+        if trials["accuracy_over_guess"].max() < PLATEAU_MARGIN:
+            line += ", but no rate left the plateau, so that the choice is all but arbitrary"
+        elif rate in (trials["learning_rate"].min(), trials["learning_rate"].max()):
+            line += ", which is at the edge of those tried"
+        lines.append(f"- {line}.")
+    seeds = rows["seed"].nunique()
+    ending = f"Each trial is one run of {seeds} seed{'s' if seeds > 1 else ''}."
+    return "\n".join([*lines, "", ending])
+
+
+def fresh(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """Say in Markdown what a model does before any training.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_model``.
+    labels : mapping of str to str
+        Names to show for the variants.
+    """
+    chosen = rows.query("split == 'fresh' and (step == 1 or metric == 'zero_init_survives')")
+    values = chosen.set_index(["variant", "metric"])["value"].sort_index()
+    lines = []
+    for variant in ("as_released", "as_paper"):
+        own = values[variant]
+        starts = "starts close to zero" if own["zero_init_survives"] else "does not start near zero"
+        lines.append(
+            f"- **{labels.get(variant, variant)}**: the first update has a root mean square of "
+            f"{own['delta_rms']:.3f}, so that it {starts}; the gate averages "
+            f"{own['gate_mean']:.4f}, and {own['gate_active_share']:.1f} % of the dimensions count "
+            "as active (gate above one half) before any training."
+        )
+    return "\n".join(lines)
+
+
 def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     """Say in Markdown what PNN against BERT came to.
 
@@ -196,13 +249,14 @@ def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
         ("pnn", "bert", "equal tokens"),
         ("pnn", "bert_stepwise", "equal tokens"),
         ("bert_stepwise", "bert", "equal tokens"),
-        ("pnn_equal_compute", "bert", "equal compute"),
-        ("pnn_equal_compute", "bert_stepwise", "equal compute"),
+        ("pnn_equal_compute", "bert", "BERT's compute"),
+        ("pnn_equal_compute", "bert_stepwise", "BERT's compute"),
     ):
         if {ours, theirs} <= set(over.index):
             difference = paired_difference(rows, "accuracy", ours, theirs, split="test")
             lines.append(f"At {budget}, {_compared(ours, theirs, difference, over, labels)}")
-    best = over.filter(like="pnn").idxmax()
+    chosen = summarise(rows).query("split == 'validation' and metric == 'accuracy_over_guess'")
+    best = chosen.set_index("variant")["mean"].filter(like="pnn").idxmax()
     lines.append(_steps(rows, best, labels))
     if rows.query("metric == 'tokenizer_trained_here'")["value"].any():
         lines.append("The word pieces were trained on the training texts of this corpus.")
@@ -244,10 +298,12 @@ def _steps(rows: pd.DataFrame, variant: str, labels: Mapping[str, str]) -> str:
     readouts = " → ".join(f"{value:.1f}" for value in by_metric["readout_accuracy"])
     gains = ", ".join(f"{value:+.1f}" for value in by_metric["readout_gain"])
     guess = by_metric["constant_guess_accuracy"].iloc[0]
-    largest = int(by_metric["readout_gain"].to_numpy().argmax()) + 1
+    added = by_metric["readout_gain"].to_numpy()
+    largest = int(added.argmax()) + 1
+    alike = "about equal" if added.max() < 2 * added.min() else "far from equal"
     return (
         f"{labels.get(variant, variant)} reads out {readouts} % from the embeddings to the last "
         f"step, so the steps add {gains} points: the largest gain is that of step {largest}, and "
-        f"the steps are not equal. The embeddings score {by_metric['readout_accuracy'].iloc[0]:.1f}"
+        f"the gains are {alike}. The embeddings score {by_metric['readout_accuracy'].iloc[0]:.1f}"
         f" % where the constant guess scores {guess:.1f} %."
     )

@@ -53,7 +53,7 @@ def flops_per_token(
     Examples
     --------
     >>> flops_per_token(PnnConfig(), length=128)["blocks"] / 6e6  # multiply-adds, in millions
-    27.53...
+    27.52512
     """
     width, inner = config.hidden_size, config.intermediate_size
     block = 4 * width**2 + 2 * width * inner + 2 * width * length  # multiply-adds, forward

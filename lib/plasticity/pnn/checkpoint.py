@@ -25,12 +25,23 @@ class CheckpointCorrupt(RuntimeError):
     """A checkpoint is unreadable, or its content does not match its checksum."""
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def digest(tensors: dict[str, Tensor]) -> str:
+    """Return the sha256 of named tensors, in hexadecimal.
+
+    Examples
+    --------
+    >>> digest({"a": torch.zeros(2)}) == digest({"a": torch.zeros(2)})
+    True
+    """
+    found = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+        found.update(name.encode())
+        found.update(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def _sealed(header: str, tensors: dict[str, Tensor]) -> str:
+    return hashlib.sha256(f"{header}{digest(tensors)}".encode()).hexdigest()
 
 
 def _check_identity(found: dict, wanted: dict, folder: Path) -> None:
@@ -91,8 +102,8 @@ class TrainingState:
             tensors[f"weight.{name}"] = parameter.detach()
             for moment in MOMENTS:
                 tensors[f"{moment}.{name}"] = self.optimizer.state[parameter][moment]
-        header = {"step": step, "record": record, "identity": self.identity}
-        metadata = {"header": json.dumps(header), "sha256": _digest(tensors)}
+        header = json.dumps({"step": step, "record": record, "identity": self.identity})
+        metadata = {"header": header, "sha256": _sealed(header, tensors)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         try:
@@ -116,7 +127,7 @@ class TrainingState:
             with safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            intact = metadata.get("sha256") == _digest(tensors)
+            intact = metadata.get("sha256") == _sealed(metadata.get("header", ""), tensors)
         except (SafetensorError, OSError) as error:
             raise self._corrupt(str(error)) from error
         if not intact:
@@ -160,8 +171,8 @@ def save_finished(folder: Path, model: nn.Module, identity: dict, record: dict) 
         model.save_pretrained(temporary)
     shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
     os.replace(temporary, folder / MODEL_FOLDER)
-    digest = _digest(dict(model.named_parameters()))
-    text = json.dumps({"identity": identity, "sha256": digest, "record": record})
+    sha256 = digest(dict(model.named_parameters()))
+    text = json.dumps({"identity": identity, "sha256": sha256, "record": record})
     partial = folder / f"{RUN_FILE}.tmp"
     partial.write_text(text)
     os.replace(partial, folder / RUN_FILE)
@@ -189,7 +200,7 @@ def load_finished(folder: Path, model: nn.Module, identity: dict) -> dict | None
             f"the finished run in {folder} cannot be read: {error}. "
             f"Move that folder away and run again to train it anew"
         ) from error
-    if _digest(dict(stored.named_parameters())) != run["sha256"]:
+    if digest(dict(stored.named_parameters())) != run["sha256"]:
         raise CheckpointCorrupt(
             f"the model in {folder / MODEL_FOLDER} does not match its checksum. "
             f"Move {folder} away and run again to train it anew"

@@ -32,6 +32,8 @@ def _check(config, sizes: str) -> None:
         )
     if not 0 <= config.hidden_dropout_prob < 1:
         raise ValueError(f"hidden_dropout_prob must be in [0, 1), got {config.hidden_dropout_prob}")
+    if config.initializer_range <= 0:
+        raise ValueError(f"initializer_range must be above 0, got {config.initializer_range}")
     if config.initialization not in INITIALIZATIONS:
         raise ValueError(
             f"initialization must be one of {INITIALIZATIONS}, got {config.initialization!r}"

@@ -50,7 +50,7 @@ class MaskedCorpus:
     def constant_guess(self, split: str) -> float:
         """Return the percent of hidden tokens of a split that the commonest token gets right."""
         labels = (self.validation if split == "validation" else self.test)[1]
-        return constant_guess(self.train, labels, self.rule.special_token_ids)
+        return constant_guess(self.train, labels, self.rule)
 
 
 def prepare(

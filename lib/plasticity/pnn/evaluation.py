@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plasticity.pnn.masking import IGNORED_LABEL
+from plasticity.pnn.masking import IGNORED_LABEL, MaskingRule
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def evaluate(
     return Evaluation(readouts[-1], loss / scored_tokens, readouts, scored_tokens)
 
 
-def constant_guess(train_sequences: Tensor, labels: Tensor, special_ids: tuple[int, ...]) -> float:
+def constant_guess(train_sequences: Tensor, labels: Tensor, rule: MaskingRule) -> float:
     """Score the guess that every hidden token is the training set's most frequent token.
 
     Parameters
@@ -91,15 +91,16 @@ def constant_guess(train_sequences: Tensor, labels: Tensor, special_ids: tuple[i
     train_sequences : Tensor of int64, shape (sequences, length)
     labels : Tensor of int64, shape (sequences, length)
         The labels that the models are scored on.
-    special_ids : tuple of int
-        Ids that are never hidden, so never guessed.
+    rule : MaskingRule
+        Its special tokens are never hidden, so never guessed.
 
     Returns
     -------
     float
         Percent of hidden tokens guessed right.
     """
-    counts = torch.bincount(train_sequences.flatten())
-    counts[list(special_ids)] = 0
+    special = list(rule.special_token_ids)
+    counts = torch.bincount(train_sequences.flatten(), minlength=max(special) + 1)
+    counts[special] = 0
     targets = labels[labels != IGNORED_LABEL]
     return 100 * int((targets == counts.argmax()).sum()) / max(len(targets), 1)

@@ -324,8 +324,9 @@ class PnnForMaskedLM(PnnPreTrainedModel):
             loss, logits = None, self.head(out.last_hidden_state)
         else:
             weights = self.config.step_weights
-            if weights is None or num_steps is not None:
-                weights = linear_step_weights(len(out.hidden_states) - 1)
+            steps_taken = len(out.hidden_states) - 1
+            if weights is None or steps_taken != self.config.num_steps:
+                weights = linear_step_weights(steps_taken)
             loss, logits = masked_readout(
                 self.head, out.hidden_states[1:], weights, labels, num_items_in_batch
             )

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from plasticity.pnn.checkpoint import TrainingState, load_finished, save_finished
+from plasticity.pnn.checkpoint import TrainingState, digest, load_finished, save_finished
 from plasticity.pnn.evaluation import evaluate
 from plasticity.pnn.masking import IGNORED_LABEL, MaskingRule
 
@@ -45,7 +45,7 @@ class TrainingConfig:
     clip_norm : float
         Largest norm of the gradient.
     mixed_precision : {"no", "bf16"}
-        Arithmetic of the forward pass.
+        Arithmetic of the forward pass in training; scoring is always in full precision.
     evaluations : int
         How often, evenly spaced, the validation set is scored for the learning curve and a
         checkpoint is written.
@@ -171,12 +171,18 @@ def train(
     ValueError
         If `folder` holds a run with other settings, or a device is not there.
     """
-    identity = {"training": asdict(config), "seed": seed}
+    accelerator = _accelerator(device)
+    model.to(accelerator.device)
+    identity = {
+        "training": asdict(config),
+        "seed": seed,
+        "model": model.config.to_diff_dict() | {"transformers_version": None},
+        "rule": asdict(rule),
+        "data": digest({"train": sequences, "masked": validation[0], "labels": validation[1]}),
+    }
     finished = load_finished(folder, model, identity)
     if finished is not None:
         return TrainingRun(**finished)
-    accelerator = _accelerator(device, config.mixed_precision)
-    model.to(accelerator.device)
     optimizer = _optimizer(model, config)
     state = TrainingState(folder, model, optimizer, identity)
     first_step, run = 0, TrainingRun()
@@ -187,8 +193,9 @@ def train(
     steps = config.steps(sequences.shape[1])
     evaluate_after = {round(steps * k / config.evaluations) for k in range(1, config.evaluations)}
     evaluate_after.add(steps)
-    shown = accelerator.is_main_process and progress is not False
-    bar = tqdm(total=steps, initial=first_step, unit="step", disable=progress if shown else True)
+    hidden = None if progress is None else not progress  # None: shown on a terminal only
+    hidden = hidden if accelerator.is_main_process else True
+    bar = tqdm(total=steps, initial=first_step, unit="step", disable=hidden)
     losses = []
     model.train()
     for step in range(first_step, steps):
@@ -226,6 +233,7 @@ class _Loop:
     def __init__(self, accelerator, model, optimizer, sequences, rule, config, seed, pad_token_id):
         self.accelerator, self.sequences, self.rule = accelerator, sequences, rule
         self.config, self.seed, self.pad_token_id = config, seed, pad_token_id
+        self.half = config.mixed_precision == "bf16"
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
 
     def update(self, step: int, learning_rate: float) -> Tensor:
@@ -244,7 +252,7 @@ class _Loop:
             ids, targets = ids.to(total.device), targets.to(total.device)
             mask = None if self.pad_token_id is None else (ids != self.pad_token_id).long()
             skip = self.accelerator.no_sync(self.model) if index + 1 < len(parts) else nullcontext()
-            with skip:
+            with skip, torch.autocast(total.device.type, torch.bfloat16, enabled=self.half):
                 # Divided by the hidden tokens of the whole batch, so that neither micro-batches
                 # nor processes change the gradient; DDP averages, hence the factor.
                 loss = self.model(ids, mask, labels=targets, num_items_in_batch=hidden_tokens).loss
@@ -273,12 +281,12 @@ def _derived_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _accelerator(device: str, mixed_precision: str) -> Accelerator:
+def _accelerator(device: str) -> Accelerator:
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for but torch sees no GPU; use 'cpu' or 'auto'")
-    return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+    return Accelerator(cpu=device == "cpu")
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:

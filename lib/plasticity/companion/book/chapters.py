@@ -215,7 +215,7 @@ def _require_alternative_text(name: str, index: int, cell: NotebookNode) -> None
         if bare or (picture and not described):
             raise ValueError(
                 f"{name}, cell {index}: a picture without alternative text; "
-                "show it with plasticity.companion.figures.show(figure, name, alt)"
+                "show it with plasticity.companion.figures.show(figure, name, alt, profile)"
             )
 
 

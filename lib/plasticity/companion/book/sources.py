@@ -60,7 +60,7 @@ def _entry(entry: dict, folder: Path, chapters: dict[str, Chapter]) -> str:
 
 def _figure(name: str, chapter: Chapter, folder: Path) -> str:
     """Copy a drawn figure into the book and return its picture with links to its files."""
-    files = [paths.figures() / f"{name}.{kind}" for kind in (*FORMATS, "json")]
+    files = [paths.figures(chapter.profile) / f"{name}.{kind}" for kind in (*FORMATS, "json")]
     if missing := [file.name for file in files if not file.exists()]:
         if chapter.unavailable:
             return "not run: data"
