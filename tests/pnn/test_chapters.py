@@ -152,7 +152,7 @@ def test_findings_say_who_is_ahead_and_who_is_still_on_the_plateau():
     assert "At equal tokens, PNN minus BERT is +18.5" in text
     assert "PNN is ahead; BERT had not left the plateau clearly" in text
     assert "no difference can be told" in text
-    assert "At equal compute, PNN at BERT's compute minus BERT is" in text
+    assert "At BERT's compute, PNN at BERT's compute minus BERT is" in text
     assert "5.0 → 26.1" in text
     assert "ratio" not in text.lower().replace("ratios of accuracies", "")
 
