@@ -15,6 +15,7 @@ from plasticity.companion.configuration import Runtime, experiment_module
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+collect_ignore = ["toy_run.py", "toy_experiments"]  # started by tests, in processes of their own
 TESTS = Path(__file__).parent
 TOY_PROFILE = "seeds: 2\nexperiments:\n  toy: {}\n"
 
