@@ -165,6 +165,16 @@ def test_saved_and_loaded_is_the_same(model, ids, tmp_path):
     assert torch.equal(model.eval()(ids).logits, loaded.eval()(ids).logits)
 
 
+def test_transformers_finds_the_token_embedding(model):
+    bert = BertBaselineForMaskedLM(
+        BertBaselineConfig(**SIZES, num_hidden_layers=1, max_position_embeddings=12)
+    )
+    for one in (model, bert):
+        assert one.get_input_embeddings().weight.shape == (60, 16)
+        one.resize_token_embeddings(64)
+        assert one.get_input_embeddings().weight.shape == (64, 16)
+
+
 def test_bert_readouts_enter_the_loss(ids):
     torch.manual_seed(0)
     config = BertBaselineConfig(

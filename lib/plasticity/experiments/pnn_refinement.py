@@ -204,6 +204,29 @@ def build_model(
     return model_class(config.model_config(vocab_size))
 
 
+def train_arm(config: Config, corpus: "MaskedCorpus", seed, folder, runtime, sequences=None):
+    """Train one arm on a prepared corpus; return the model and the record of its training.
+
+    The learning curve is of the first `sequences` of the validation set, or of all of it.
+    """
+    from plasticity.pnn.training import train
+
+    vocab_size = corpus.tokenizer.get_vocab_size()
+    model = build_model(config, vocab_size, seed)
+    result = train(
+        model,
+        corpus.train,
+        corpus.rule,
+        config.training_config(vocab_size),
+        folder,
+        seed=seed,
+        validation=tuple(part[:sequences] for part in corpus.validation),
+        pad_token_id=corpus.pad_token_id,
+        device=runtime.device,
+    )
+    return model, result
+
+
 def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:
     """Train one arm with one seed and score it.
 
@@ -221,22 +244,9 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         Columns step, split, metric, value, unit.
     """
     from plasticity.pnn.evaluation import constant_guess, evaluate
-    from plasticity.pnn.training import train
 
     corpus = prepare_corpus(config)
-    vocab_size = corpus.tokenizer.get_vocab_size()
-    model = build_model(config, vocab_size, seed)
-    result = train(
-        model,
-        corpus.train,
-        corpus.rule,
-        config.training_config(vocab_size),
-        folder,
-        seed=seed,
-        validation=tuple(part[: config.curve_sequences] for part in corpus.validation),
-        pad_token_id=corpus.pad_token_id,
-        device=runtime.device,
-    )
+    model, result = train_arm(config, corpus, seed, folder, runtime, config.curve_sequences)
     rows = _cost_rows(config, model, result)
     curve_labels = corpus.validation[1][: config.curve_sequences]
     rows += _curve_rows(result, constant_guess(corpus.train, curve_labels, corpus.rule))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from plasticity.companion.configuration import Runtime
 from plasticity.experiments import pnn_refinement
-from plasticity.experiments.pnn_refinement import build_model, prepare_corpus
+from plasticity.experiments.pnn_refinement import prepare_corpus, train_arm
 
 SYSTEM = "pnn"
 datasets = pnn_refinement.datasets
@@ -34,21 +34,8 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     pandas.DataFrame
         Columns step, split, metric, value, unit.
     """
-    from plasticity.pnn.training import train
-
     corpus = prepare_corpus(config)
-    vocab_size = corpus.tokenizer.get_vocab_size()
-    result = train(
-        build_model(config, vocab_size, seed),
-        corpus.train,
-        corpus.rule,
-        config.training_config(vocab_size),
-        folder,
-        seed=seed,
-        validation=corpus.validation,
-        pad_token_id=corpus.pad_token_id,
-        device=runtime.device,
-    )
+    _, result = train_arm(config, corpus, seed, folder, runtime)
     last = result.curve[-1]
     guess = corpus.constant_guess("validation")
     rows = [

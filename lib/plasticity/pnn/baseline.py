@@ -14,11 +14,12 @@ from plasticity.pnn.modeling import (
     Embeddings,
     MaskedLMOutput,
     PositionEmbedding,
+    TokenEmbeddingAccess,
     masked_readout,
 )
 
 
-class BertBaselineForMaskedLM(BertPreTrainedModel):
+class BertBaselineForMaskedLM(TokenEmbeddingAccess, BertPreTrainedModel):
     """BERT for masked language modelling, with PNN's interface and, on request, its losses.
 
     Parameters
@@ -53,14 +54,6 @@ class BertBaselineForMaskedLM(BertPreTrainedModel):
             scale_to_width(module)
             if isinstance(module, PositionEmbedding):
                 scale_positions(module)
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """Return the token embedding."""
-        return self.embeddings.token
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.embeddings.token = value
 
     def forward(
         self,

@@ -156,6 +156,18 @@ class Refiner(nn.Module):
         return self.gate(state, proposal), proposal
 
 
+class TokenEmbeddingAccess:
+    """How transformers finds the token embedding of a model that holds `Embeddings`."""
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the token embedding."""
+        return self.embeddings.token
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the token embedding."""
+        self.embeddings.token = value
+
+
 class PnnPreTrainedModel(PreTrainedModel):
     """Initialisation, saving and loading, shared by the PNN models."""
 
@@ -178,7 +190,7 @@ class PnnPreTrainedModel(PreTrainedModel):
             init.zeros_(module.weight)
 
 
-class PnnModel(PnnPreTrainedModel):
+class PnnModel(TokenEmbeddingAccess, PnnPreTrainedModel):
     """Embeddings followed by `num_steps` applications of one shared refiner.
 
     Parameters
@@ -200,14 +212,6 @@ class PnnModel(PnnPreTrainedModel):
         self.embeddings = Embeddings(config)
         self.refiner = Refiner(config)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """Return the token embedding."""
-        return self.embeddings.token
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.embeddings.token = value
 
     def forward(
         self,
