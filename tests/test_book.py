@@ -253,6 +253,14 @@ class TestNumbers:
         with pytest.raises(ValueError, match="give variant= one of bert, pnn"):
             Numbers("laptop").metric("pnn_refinement", "accuracy")
 
+    def test_says_which_data_the_numbers_come_from(self, monkeypatch):
+        data = [{"name": "stories", "source": "sample", "note": "Machine-written.", "sha256": "1"}]
+        study = results.Study(stored("pnn_refinement", "laptop").rows, [{"datasets": data}])
+        monkeypatch.setattr(results, "load", lambda experiment, profile: study)
+        expected = "**Data** stories (from: sample). Note: Machine-written."
+        assert Numbers("laptop").data("pnn_refinement") == expected
+        assert Numbers("smoke").data("pnn_refinement") == ""
+
     def test_unknown_metric(self):
         with pytest.raises(ValueError, match="unknown metric 'acuracy'"):
             Numbers("laptop").metric("pnn_refinement", "acuracy")

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from plasticity import experiments
 from plasticity.companion import paths, results
 from plasticity.companion.claim_rules import RULES, Evidence, pair, text
 from plasticity.companion.metrics import metric
+from plasticity.companion.yaml_files import read_yaml
 
 KINDS = ("number", "direction", "mechanism", "negative", "figure", "promise")
 SCALES = ("any", "laptop", "paper")
@@ -218,7 +218,7 @@ def load(path: Path | None = None) -> list[Claim]:
     ValueError
         If a row is malformed or an id occurs twice; the message names the id.
     """
-    content = yaml.safe_load((path or paths.CLAIMS).read_text(encoding="utf-8"))
+    content = read_yaml(path or paths.CLAIMS)
     claims = [_claim(system, row) for system, rows in content.items() for row in rows]
     ids = [claim.id for claim in claims]
     twice = sorted({name for name in ids if ids.count(name) > 1})
@@ -361,7 +361,7 @@ def recorded(experiment: str) -> dict[str, pd.DataFrame]:
 
 def _listed(profile: str, size: str) -> Mapping[str, Any]:
     """Return what a profile lists at a size."""
-    content = yaml.safe_load((paths.PROFILES / f"{profile}.yaml").read_text(encoding="utf-8"))
+    content = read_yaml(paths.PROFILES / f"{profile}.yaml")
     return content.get("experiments" if size == "small" else "reference") or {}
 
 

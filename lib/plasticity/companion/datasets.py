@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
 from plasticity.companion import paths, readers
+from plasticity.companion.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     import datasets
@@ -206,7 +206,7 @@ def status(selected: list[str] | None = None) -> "pd.DataFrame":
 
 @functools.lru_cache
 def _manifest(path: Path) -> dict:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return read_yaml(path)
 
 
 def _entry(name: str) -> dict:

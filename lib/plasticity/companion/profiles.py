@@ -13,6 +13,7 @@ from plasticity.companion.configuration import (
     check_range,
     experiment_module,
 )
+from plasticity.companion.yaml_files import read_yaml
 
 ORDER = ("smoke", "laptop", "paper")
 SIZES = ("small", "reference")
@@ -28,7 +29,7 @@ def names() -> list[str]:
 def _parsed(path: Path, modified: int, size: int) -> dict[str, Any]:
     """Return a profile's file as a dict; the times and sizes are there to refresh the cache."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except yaml.YAMLError as error:
         raise ValueError(f"{path.name} is not valid YAML: {error}") from error
     content = {} if content is None else content

@@ -198,7 +198,8 @@ def _profile_line(records: list[dict[str, Any]]) -> str:
     return line
 
 
-def _data_line(records: list[dict[str, Any]]) -> str:
+def data_line(records: list[dict[str, Any]]) -> str:
+    """Say in Markdown which data results were measured on, with what is to be known of them."""
     used = [data for record in records for data in record["datasets"]]
     by_source: dict[str, list[str]] = {}
     for data in used:
@@ -248,5 +249,5 @@ def describe(records: list[dict[str, Any]]) -> str:
         f"{record['packages']['plasticity']}, Python {record['packages']['python']}"
         for record in records
     )
-    lines = (_profile_line(records), _data_line(records), _machine_line(records))
+    lines = (_profile_line(records), data_line(records), _machine_line(records))
     return "\n".join(f"- {line}" for line in (*lines, f"**Code** {code}."))

@@ -4,7 +4,7 @@ from functools import cache
 
 import pandas as pd
 
-from plasticity.companion import metrics, results, statistics
+from plasticity.companion import metrics, provenance, results, statistics
 
 NOT_SHOWN = ("smoke", "custom")
 NOT_MEASURED = "*not measured yet*"
@@ -21,7 +21,7 @@ class Numbers:
 
     def __init__(self, profile: str) -> None:
         self.profile = profile
-        self._rows = cache(lambda experiment, profile: results.load(experiment, profile).rows)
+        self._study = cache(results.load)
 
     def metric(
         self,
@@ -64,7 +64,7 @@ class Numbers:
         profile = profile or self.profile
         if profile in NOT_SHOWN:
             return NOT_MEASURED
-        rows = self._rows(experiment, profile)
+        rows = self._study(experiment, profile).rows
         for column, wanted in (("metric", name), ("variant", variant), ("split", split)):
             if wanted is not None:
                 rows = rows[rows[column] == wanted]
@@ -76,6 +76,11 @@ class Numbers:
                     f"give {column}= one of {', '.join(choices)}"
                 )
         return _text(rows, digits) if len(rows) else NOT_MEASURED
+
+    def data(self, experiment: str) -> str:
+        """Return, in Markdown, which data the numbers of an experiment were measured on."""
+        study = None if self.profile in NOT_SHOWN else self._study(experiment, self.profile)
+        return provenance.data_line(study.provenance) if study and study.provenance else ""
 
 
 def _text(rows: pd.DataFrame, digits: int) -> str:

@@ -4,10 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-import yaml
-
 from plasticity.companion import paths
 from plasticity.companion.book.chapters import Chapter
+from plasticity.companion.yaml_files import read_yaml
 
 FORMATS = ("svg", "pdf", "png")
 
@@ -34,7 +33,7 @@ def markdown(folder: Path, chapters: dict[str, Chapter]) -> str:
         If ``book/source_figures.yaml`` names a notebook that is not a chapter, or a figure that
         its notebook did not draw.
     """
-    systems = yaml.safe_load((paths.BOOK / "source_figures.yaml").read_text(encoding="utf-8"))
+    systems = read_yaml(paths.BOOK / "source_figures.yaml")
     sections = []
     for system, entries in systems.items():
         drawn = sum(bool(entry.get("notebook")) for entry in entries)

@@ -11,6 +11,7 @@ import yaml
 from plasticity.companion import paths
 from plasticity.companion.book import api, chapters, ledger, sources
 from plasticity.companion.book.numbers import Numbers
+from plasticity.companion.yaml_files import read_yaml
 
 GENERATED = {"ledger", "figures", "api"}
 REMOTES = ("https://github.com/", "https://gitlab.com/")
@@ -78,6 +79,7 @@ def _write_pages(folder: Path, profile: str, collected: list[chapters.Chapter]) 
         link=link,
         metric=numbers.metric,
         verdict_counts=ledger.verdict_counts,
+        data=numbers.data,
         ledger=lambda: ledger.html(names),
         source_figures=lambda: sources.markdown(folder, names),
     )
@@ -114,7 +116,7 @@ def _contents(collected: list[chapters.Chapter], packages: list[str]) -> str:
 
 def _configuration(profile: str) -> str:
     """Return the configuration of Jupyter Book, with the repository and a banner filled in."""
-    configuration = yaml.safe_load((paths.BOOK / "_config.yml").read_text(encoding="utf-8"))
+    configuration = read_yaml(paths.BOOK / "_config.yml")
     if url := _repository():
         configuration["repository"]["url"] = url
         configuration["html"]["use_repository_button"] = True
