@@ -350,8 +350,8 @@ def test_the_ledger_reads_finished_results(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "PROFILES", tmp_path)
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
     monkeypatch.setattr(paths, "PAPER_RESULTS", tmp_path / "committed")
-    (tmp_path / "laptop.yaml").write_text("experiments: {e: {}}")
-    (tmp_path / "paper.yaml").write_text("experiments: {e: {}}")
+    (tmp_path / "laptop.yaml").write_text("seeds: 3\nexperiments: {e: {}}")
+    (tmp_path / "paper.yaml").write_text("seeds: 3\nexperiments: {e: {}}")
     (tmp_path / "07_e.ipynb").touch()
     asked = []
 

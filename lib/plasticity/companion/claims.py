@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from plasticity import experiments
-from plasticity.companion import paths, results
+from plasticity.companion import paths, profiles, results
 from plasticity.companion.claim_rules import RULES, Evidence, pair, text
 from plasticity.companion.metrics import metric
 from plasticity.companion.yaml_files import read_yaml
@@ -351,18 +351,14 @@ def recorded(experiment: str) -> dict[str, pd.DataFrame]:
         folders = [paths.results() / profile / experiment]
         if profile == "paper":
             folders.append(paths.PAPER_RESULTS / experiment)
-        if experiment in _listed(profile, size) and any(folder.is_dir() for folder in folders):
+        if experiment in profiles.listed(profile, size) and any(
+            folder.is_dir() for folder in folders
+        ):
             study = results.load(experiment, profile, size)
             sources = {data["source"] for each in study.provenance for data in each["datasets"]}
             if "sample" not in sources:  # a sample shows that the code works, and decides nothing
                 found[level] = study.rows
     return found
-
-
-def _listed(profile: str, size: str) -> Mapping[str, Any]:
-    """Return what a profile lists at a size."""
-    content = read_yaml(paths.PROFILES / f"{profile}.yaml")
-    return content.get("experiments" if size == "small" else "reference") or {}
 
 
 def notebook_of(experiment: str) -> str | None:

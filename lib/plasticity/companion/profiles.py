@@ -16,7 +16,8 @@ from plasticity.companion.configuration import (
 from plasticity.companion.yaml_files import read_yaml
 
 ORDER = ("smoke", "laptop", "paper")
-SIZES = ("small", "reference")
+PARTS = {"small": "experiments", "reference": "reference"}  # size: where a profile has it
+SIZES = tuple(PARTS)
 
 
 def names() -> list[str]:
@@ -48,15 +49,27 @@ def _profile(name: str) -> dict[str, Any]:
     return _parsed(path, status.st_mtime_ns, status.st_size)
 
 
-def _section(profile: str, part: str, experiment: str) -> dict[str, Any]:
-    """Return one experiment's entry in a part (experiments, reference) of a profile."""
-    listed = _profile(profile).get(part) or {}
-    if experiment not in listed:
+def listed(profile: str, size: str = "small") -> dict[str, Any]:
+    """Return the entries of a profile by experiment: what it can run at a size.
+
+    Raises
+    ------
+    ValueError
+        If the profile or the size is unknown.
+    """
+    check_choice("size", size, SIZES)
+    return _profile(profile).get(PARTS[size]) or {}
+
+
+def _section(profile: str, size: str, experiment: str) -> dict[str, Any]:
+    """Return one experiment's entry in a profile at a size."""
+    entries = listed(profile, size)
+    if experiment not in entries:
         raise ValueError(
-            f"experiment is {experiment!r}; {part} of profile {profile!r}: "
-            f"{', '.join(sorted(listed)) or 'none'}"
+            f"experiment is {experiment!r}; {PARTS[size]} of profile {profile!r}: "
+            f"{', '.join(sorted(entries)) or 'none'}"
         )
-    section = listed[experiment] or {}
+    section = entries[experiment] or {}
     for key in section:
         check_choice(f"a key of {experiment} in {profile}.yaml", key, ("all", "variants"))
     return section
@@ -95,7 +108,7 @@ def configs(
         If a value has the wrong type.
     """
     check_choice("size", size, SIZES)
-    base = _section(profile, "experiments", experiment)
+    base = _section(profile, "small", experiment)
     over = _section(profile, "reference", experiment) if size == "reference" else {}
     base_variants, over_variants = base.get("variants") or {}, over.get("variants") or {}
     variants = list(dict.fromkeys([*base_variants, *over_variants])) or ["default"]

@@ -243,13 +243,12 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     pandas.DataFrame
         Columns step, split, metric, value, unit.
     """
-    from plasticity.pnn.evaluation import constant_guess, evaluate
+    from plasticity.pnn.evaluation import evaluate
 
     corpus = prepare_corpus(config)
     model, result = train_arm(config, corpus, seed, folder, runtime, config.curve_sequences)
     rows = _cost_rows(config, model, result)
-    curve_labels = corpus.validation[1][: config.curve_sequences]
-    rows += _curve_rows(result, constant_guess(corpus.train, curve_labels, corpus.rule))
+    rows += _curve_rows(result, corpus.constant_guess("validation", config.curve_sequences))
     for split in ("validation", "test"):
         masked_ids, labels = getattr(corpus, split)
         score = evaluate(model, masked_ids, labels, pad_token_id=corpus.pad_token_id)

@@ -6,34 +6,35 @@ import pandas as pd
 
 from plasticity.companion.statistics import Interval, paired_difference, summarise
 from plasticity.companion.tables import cell
+from plasticity.experiments.pnn_model import TABLE_2
 from plasticity.experiments.pnn_refinement import PLATEAU_MARGIN
 
 CLEAR_OF_PLATEAU = 15.0  # points over the constant guess before two arms are put in a ratio
 
-# Choi (2025), Table 2: name, the paper's value, and the setting of `pnn_refinement.Config`.
-TABLE_2 = [
-    ("Hidden dimension", "768", "hidden_size"),
-    ("Attention heads", "12", "num_attention_heads"),
-    ("FFN intermediate (PNN)", "2048", "intermediate_size"),
-    ("FFN intermediate (BERT)", "3072", "bert_intermediate_size"),
-    ("Refinement steps (PNN)", "4", "num_steps"),
-    ("Layers (BERT)", "12", "num_hidden_layers"),
-    ("Max sequence length", "128", "sequence_length"),
-    ("Dropout", "0.1", "dropout"),
-    ("Learning rate", "3e-4", "learning_rate"),
-    ("Warmup steps", "500", "warmup_steps"),
-    ("Cosine decay, minimum", "1e-5", "min_learning_rate"),
-    ("Batch size", "384", "micro_batch_size"),
-    ("Effective batch size", "1,152", "batch_size"),
-    ("Tokens (1,000,000 samples x 15 epochs)", "1,920,000,000", "train_tokens"),
-    ("Mixed precision", "FP16", "mixed_precision"),
-    ("Gradient clipping", "1.0", "clip_norm"),
-    ("Weight decay", "0.01", "weight_decay"),
-    ("Mask probability", "0.15", "mask_probability"),
-    ("Dataset", "WikiText-103", "corpus"),
-    ("Tokenizer", "BERT uncased", "tokenizer"),
-    ("Vocabulary size", "30,522", "vocab_size"),
-]
+# How Choi (2025), Table 2, names the settings of `pnn_refinement.Config`.
+TABLE_2_NAMES = {
+    "hidden_size": "Hidden dimension",
+    "num_attention_heads": "Attention heads",
+    "intermediate_size": "FFN intermediate (PNN)",
+    "bert_intermediate_size": "FFN intermediate (BERT)",
+    "num_steps": "Refinement steps (PNN)",
+    "num_hidden_layers": "Layers (BERT)",
+    "sequence_length": "Max sequence length",
+    "dropout": "Dropout",
+    "learning_rate": "Learning rate",
+    "warmup_steps": "Warmup steps",
+    "min_learning_rate": "Cosine decay, minimum",
+    "micro_batch_size": "Batch size",
+    "batch_size": "Effective batch size",
+    "train_tokens": "Tokens (1,000,000 samples x 15 epochs)",
+    "mixed_precision": "Mixed precision",
+    "clip_norm": "Gradient clipping",
+    "weight_decay": "Weight decay",
+    "mask_probability": "Mask probability",
+    "corpus": "Dataset",
+    "tokenizer": "Tokenizer",
+    "vocab_size": "Vocabulary size",
+}
 # The rest of the table, which no setting changes here.
 FIXED = [
     ("Optimizer", "AdamW", "same", "AdamW", "AdamW"),
@@ -62,9 +63,10 @@ def table_2(default, used) -> pd.DataFrame:
     """
     from plasticity.pnn import linear_step_weights  # loads torch, which no other sentence needs
 
+    paper = {key: _shown(value) for key, value in TABLE_2.items()} | {"mixed_precision": "FP16"}
     rows = [
-        (name, paper, RELEASED_CODE.get(key, "same"), _text(default, key), _text(used, key))
-        for name, paper, key in TABLE_2
+        (name, paper[key], RELEASED_CODE.get(key, "same"), _text(default, key), _text(used, key))
+        for key, name in TABLE_2_NAMES.items()
     ]
     weights = [
         ", ".join(f"{weight:g}" for weight in linear_step_weights(config.num_steps))
@@ -79,6 +81,10 @@ def _text(config, key: str) -> str:
     value = getattr(config, key)
     if key == "micro_batch_size" and value == 0:
         return "the whole batch"
+    return _shown(value)
+
+
+def _shown(value: float | str) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else value
@@ -166,13 +172,19 @@ def tuning(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     DataFrame
         Texts: loss in nats and accuracy in percent, one row for each arm.
     """
-    shown = rows.pivot_table(index="variant", columns="metric", values="value", sort=False)
-    arms = [labels.get(name, name) for name in shown.index.str.rsplit("-", n=1).str[0]]
+    shown = _trials(rows, labels)
     texts = [f"{r.loss:.3f} ({r.accuracy:.1f} %)" for r in shown.itertuples()]
     rates = [f"learning rate {rate:g}" for rate in shown["learning_rate"]]
-    frame = pd.DataFrame({"arm": arms, "rate": rates, "text": texts})
+    frame = pd.DataFrame({"arm": shown["arm"], "rate": rates, "text": texts})
     table = frame.pivot(index="arm", columns="rate", values="text")
     return table.rename_axis(None).rename_axis(None, axis=1)
+
+
+def _trials(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Return one row for each trial, with a column for each metric and the arm's name."""
+    trials = rows.pivot_table(index="variant", columns="metric", values="value", sort=False)
+    arms = trials.index.str.rsplit("-", n=1).str[0]
+    return trials.assign(arm=[labels.get(name, name) for name in arms])
 
 
 def choice(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
@@ -185,10 +197,8 @@ def choice(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     labels : mapping of str to str
         Names to show for the arms.
     """
-    shown = rows.pivot_table(index="variant", columns="metric", values="value", sort=False)
-    shown["arm"] = [labels.get(n, n) for n in shown.index.str.rsplit("-", n=1).str[0]]
     lines = []
-    for arm, trials in shown.groupby("arm", sort=False):
+    for arm, trials in _trials(rows, labels).groupby("arm", sort=False):
         best = trials["loss"].idxmin()
         rate = trials.loc[best, "learning_rate"]
         line = f"{arm}: the lowest of {len(trials)} validation losses is that of {rate:g}"

@@ -47,9 +47,16 @@ class MaskedCorpus:
     rule: MaskingRule
     pad_token_id: int | None
 
-    def constant_guess(self, split: str) -> float:
-        """Return the percent of hidden tokens of a split that the commonest token gets right."""
-        labels = (self.validation if split == "validation" else self.test)[1]
+    def constant_guess(self, split: str, sequences: int | None = None) -> float:
+        """Return the percent of hidden tokens that the commonest token gets right.
+
+        Parameters
+        ----------
+        split : {"validation", "test"}
+        sequences : int, optional
+            Score only the first so many sequences; None scores them all.
+        """
+        labels = (self.validation if split == "validation" else self.test)[1][:sequences]
         return constant_guess(self.train, labels, self.rule)
 
 
