@@ -10,8 +10,6 @@ import pandas as pd
 
 from plasticity.companion.configuration import ExperimentConfig, check_choice
 
-SYSTEM = None
-
 
 @dataclass(frozen=True)
 class Config(ExperimentConfig):

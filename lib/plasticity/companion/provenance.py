@@ -24,7 +24,7 @@ Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 @cache
 def _code(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return a file's code without comments and docstrings, and the experiments it imports.
+    """Return a file's code without comments and docstrings, and the names that it imports.
 
     The code is written back from the syntax tree, which differs less between versions of Python
     than a dump of the tree does. A process reads each file once, as it loads each module once: a
@@ -35,20 +35,37 @@ def _code(path: Path) -> tuple[str, tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, Documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-        if isinstance(node, ast.ImportFrom) and node.module == "plasticity.experiments":
+        if isinstance(node, ast.ImportFrom) and node.module:
+            imported += [f"{node.module}.{name.name}" for name in node.names]
+        elif isinstance(node, ast.Import):
             imported += [name.name for name in node.names]
-        elif isinstance(node, ast.ImportFrom | ast.Import):
-            modules = [getattr(node, "module", None), *(name.name for name in node.names)]
-            found = [re.match(r"plasticity\.experiments\.(\w+)", name or "") for name in modules]
-            imported += [match[1] for match in found if match]
     return ast.unparse(tree), tuple(imported)
+
+
+def _deciding(name: str) -> list[Path]:
+    """Return the files that an import brings in, of those that may decide a result.
+
+    A name that a package gives away itself may come from any of its modules: then all of them.
+    """
+    match = re.match(r"plasticity\.(experiments|foam|pnn|substrate)\b\.?(\w*)", name)
+    if not match:
+        return []
+    if match[1] == "experiments":
+        return [Path(experiment_module(match[2]).__file__)] if match[2] else []
+    package = Path(plasticity.__file__).parent / match[1]
+    module = package / f"{match[2]}.py"
+    if module.exists():
+        return [module]
+    folder = package / match[2]  # a subpackage, or the package itself where no module is named
+    return sorted((folder if match[2] and folder.is_dir() else package).rglob("*.py"))
 
 
 def code_hash(experiment: str) -> str:
     """Return the hash of the code that decides an experiment's results.
 
-    That is every module of the system's package, the experiment's own module, and the experiments
-    that it imports, without comments and docstrings.
+    That is the experiment's own module with the experiments and the modules of its system that it
+    imports, and what those import in turn, without comments and docstrings. Files called
+    ``__init__`` only name what a package offers and are left out.
 
     Parameters
     ----------
@@ -65,23 +82,16 @@ def code_hash(experiment: str) -> str:
     ValueError
         If there is no such experiment.
     """
-    digest = hashlib.sha256()
-    waiting, seen = [experiment], set()
+    waiting, seen = [Path(experiment_module(experiment).__file__)], set()
     while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        module = experiment_module(name)
-        text, imported = _code(Path(module.__file__))
-        digest.update(f"experiments/{name}\n{text}\n".encode())
-        waiting += sorted(imported, reverse=True)
-    system = experiment_module(experiment).SYSTEM
-    if system is not None:
-        package = Path(plasticity.__file__).parent / system
-        for path in sorted(package.rglob("*.py")):
-            text, _ = _code(path)
-            digest.update(f"{path.relative_to(package.parent).as_posix()}\n{text}\n".encode())
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += [found for name in _code(path)[1] for found in _deciding(name)]
+    digest = hashlib.sha256()
+    for path in sorted(seen, key=lambda path: (path.parent.name, path.name)):
+        if path.stem != "__init__":
+            digest.update(f"{path.parent.name}/{path.stem}\n{_code(path)[0]}\n".encode())
     return digest.hexdigest()
 
 

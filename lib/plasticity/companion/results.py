@@ -23,9 +23,17 @@ from plasticity.companion.configuration import (
 )
 from plasticity.companion.datasets import DatasetUnavailable
 from plasticity.companion.results_files import ResultCorrupt, StoreFull
-from plasticity.companion.results_measure import Unit, checkpoint_folder, measure
+from plasticity.companion.results_measure import Unit, checkpoint_folder, held_checkpoint, measure
 
-__all__ = ["ResultCorrupt", "StoreFull", "Study", "checkpoint_folder", "load", "run"]
+__all__ = [
+    "ResultCorrupt",
+    "StoreFull",
+    "Study",
+    "checkpoint_folder",
+    "held_checkpoint",
+    "load",
+    "run",
+]
 
 CUSTOM = "custom"
 DEFAULT_RUNTIME = Runtime()

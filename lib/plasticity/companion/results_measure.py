@@ -174,6 +174,30 @@ def _attempt_elsewhere(*arguments: Any) -> Exception | None:
 
 
 @contextlib.contextmanager
+def held_checkpoint(experiment: str, config: ExperimentConfig, seed: int) -> Iterator[Path]:
+    """Hold the checkpoint folder of another experiment, for an analysis of what it trained.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the other experiment.
+    config : ExperimentConfig
+        One of its configs.
+    seed : int
+        The seed.
+
+    Yields
+    ------
+    Path
+        The folder, made where it was missing; nobody else writes into it meanwhile.
+    """
+    folder = checkpoint_folder(experiment, config, seed)
+    with results_files.disk_errors(folder.parent), _locked(folder):
+        folder.mkdir(exist_ok=True)
+        yield folder
+
+
+@contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a checkpoint folder, waiting for whoever has it."""
     folder.parent.mkdir(parents=True, exist_ok=True)

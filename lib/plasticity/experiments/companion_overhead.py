@@ -17,7 +17,6 @@ from plasticity.companion.configuration import (
     check_range,
 )
 
-SYSTEM = None
 UNIT = "seconds"
 COMMAND = "from plasticity.companion.cli import main; main()"
 PARAMETERS = """\

@@ -27,7 +27,6 @@ from plasticity.pnn.tokenization import (
     train_wordpiece,
 )
 
-SYSTEM = "pnn"
 SPLITS = ("train", "validation", "test")
 RANKS = 60
 HEADING = r"^\s*= .* =\s*$"

@@ -16,9 +16,9 @@ from plasticity.companion.configuration import ExperimentConfig, Runtime, check_
 if TYPE_CHECKING:
     import torch
 
-    from plasticity.pnn import BertBaselineConfig, PnnConfig, PnnForMaskedLM
+    from plasticity.pnn.configuration import BertBaselineConfig, PnnConfig
+    from plasticity.pnn.modeling import PnnForMaskedLM
 
-SYSTEM = "pnn"
 SMALL_DELTA = 0.05  # root mean square under which a first update counts as close to zero
 
 # What the sources print (Choi 2025, Table 1 and README), from which their ratios are recomputed.
@@ -73,7 +73,7 @@ class Config(ExperimentConfig):
 
     def model_config(self) -> "PnnConfig | BertBaselineConfig":
         """Return the model's configuration."""
-        from plasticity.pnn import BertBaselineConfig, PnnConfig
+        from plasticity.pnn.configuration import BertBaselineConfig, PnnConfig
 
         if self.architecture == "bert":
             return BertBaselineConfig(hidden_size=self.hidden_size)
@@ -103,8 +103,10 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     """
     import torch
 
-    from plasticity.pnn import BertBaselineConfig, BertBaselineForMaskedLM, PnnForMaskedLM
     from plasticity.pnn.accounting import flops_per_token, parameter_counts
+    from plasticity.pnn.baseline import BertBaselineForMaskedLM
+    from plasticity.pnn.configuration import BertBaselineConfig
+    from plasticity.pnn.modeling import PnnForMaskedLM
 
     model_config = config.model_config()
     torch.manual_seed(seed)

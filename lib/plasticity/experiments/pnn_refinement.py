@@ -6,6 +6,7 @@ Arms at equal tokens: PNN, BERT, and BERT with PNN's step-wise losses. An arm wi
 The system is imported where it runs, so that reading stored results loads no torch.
 """
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from plasticity.companion import datasets as corpora
-from plasticity.companion import metrics
+from plasticity.companion import metrics, results
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
@@ -25,17 +26,13 @@ from plasticity.companion.configuration import (
 )
 
 if TYPE_CHECKING:
-    from plasticity.pnn import (
-        BertBaselineConfig,
-        BertBaselineForMaskedLM,
-        PnnConfig,
-        PnnForMaskedLM,
-    )
+    from plasticity.pnn.baseline import BertBaselineForMaskedLM
+    from plasticity.pnn.configuration import BertBaselineConfig, PnnConfig
     from plasticity.pnn.corpus import MaskedCorpus
     from plasticity.pnn.evaluation import Evaluation
+    from plasticity.pnn.modeling import PnnForMaskedLM
     from plasticity.pnn.training import TrainingConfig, TrainingRun
 
-SYSTEM = "pnn"
 PLATEAU_MARGIN = 2.0  # percentage points over the constant guess that count as having left it
 ABOUT_TEN = (5.0, 15.0)  # gains in percentage points that count as "approximately 10"
 
@@ -64,6 +61,7 @@ class Config(ExperimentConfig):
     bert_intermediate_size: int = setting(3072, "BERT's feed-forward width")
     num_steps: int = setting(4, "PNN's refinement steps")
     num_hidden_layers: int = setting(12, "BERT's layers")
+    share_layers: bool = setting(False, "BERT: one layer applied num_hidden_layers times")
     dropout: float = setting(0.1, "dropout everywhere")
     initialization: str = setting("normal", "normal (the reference) or width_scaled")
     mask_probability: float = setting(0.15, "share of tokens hidden, always as [MASK]")
@@ -76,6 +74,7 @@ class Config(ExperimentConfig):
     weight_decay: float = setting(0.01, "on matrices only")
     clip_norm: float = setting(1.0, "largest gradient norm")
     mixed_precision: str = setting("no", "no or bf16")
+    compile_blocks: bool = setting(False, "torch.compile of the refiner or the layers")
     evaluations: int = setting(20, "points of the learning curve; also checkpoints")
     curve_sequences: int = setting(512, "validation sequences scored at each of them")
     test_draws: int = setting(4, "independent masks of the test set")
@@ -141,6 +140,7 @@ class Config(ExperimentConfig):
             intermediate_size=self.bert_intermediate_size,
             num_hidden_layers=self.num_hidden_layers,
             num_readouts=self.num_readouts,
+            share_layers=self.share_layers,
             attention_probs_dropout_prob=self.dropout,
         )
 
@@ -160,7 +160,7 @@ class Config(ExperimentConfig):
             )
             tokens = round(tokens * bert / own)
         names = "batch_size micro_batch_size learning_rate min_learning_rate warmup_steps"
-        names += " weight_decay clip_norm mixed_precision evaluations"
+        names += " weight_decay clip_norm mixed_precision compile_blocks evaluations"
         return TrainingConfig(tokens, **{name: getattr(self, name) for name in names.split()})
 
 
@@ -197,7 +197,8 @@ def build_model(
     """Return a freshly initialised model of an arm."""
     import torch
 
-    from plasticity.pnn import BertBaselineForMaskedLM, PnnForMaskedLM
+    from plasticity.pnn.baseline import BertBaselineForMaskedLM
+    from plasticity.pnn.modeling import PnnForMaskedLM
 
     torch.manual_seed(seed)
     model_class = PnnForMaskedLM if config.architecture == "pnn" else BertBaselineForMaskedLM
@@ -225,6 +226,30 @@ def train_arm(config: Config, corpus: "MaskedCorpus", seed, folder, runtime, seq
         device=runtime.device,
     )
     return model, result
+
+
+def trained_model(config: Config, seed: int, runtime: Runtime):
+    """Return the trained model of an arm and its corpus, for an analysis.
+
+    Parameters
+    ----------
+    config : Config
+        An arm, or the config of an analysis, which extends this one; the model is that of the arm
+        of the same variant and settings, trained by `run` or here, whichever comes first.
+    seed : int
+    runtime : Runtime
+
+    Returns
+    -------
+    model : PnnForMaskedLM or BertBaselineForMaskedLM
+        In evaluation mode.
+    corpus : MaskedCorpus
+    """
+    arm = Config(**{f.name: getattr(config, f.name) for f in dataclasses.fields(Config)})
+    corpus = prepare_corpus(arm)
+    with results.held_checkpoint("pnn_refinement", arm, seed) as folder:
+        model, _ = train_arm(arm, corpus, seed, folder, runtime, arm.curve_sequences)
+    return model.eval(), corpus
 
 
 def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:

@@ -9,7 +9,6 @@ from plasticity.companion.configuration import Runtime
 from plasticity.experiments import pnn_refinement
 from plasticity.experiments.pnn_refinement import prepare_corpus, train_arm
 
-SYSTEM = "pnn"
 datasets = pnn_refinement.datasets
 
 

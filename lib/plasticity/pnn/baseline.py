@@ -25,7 +25,8 @@ class BertBaselineForMaskedLM(TokenEmbeddingAccess, BertPreTrainedModel):
     Parameters
     ----------
     config : BertBaselineConfig
-        With ``num_readouts=4`` the loss is PNN's: four readouts weighted .1 to .4.
+        With ``num_readouts=4`` the loss is PNN's: four readouts weighted .1 to .4. With
+        ``share_layers=True`` one layer is applied again and again.
 
     Examples
     --------
@@ -42,10 +43,16 @@ class BertBaselineForMaskedLM(TokenEmbeddingAccess, BertPreTrainedModel):
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(
-            BertLayer(config, layer_idx=index) for index in range(config.num_hidden_layers)
+            BertLayer(config, layer_idx=index)
+            for index in range(1 if config.share_layers else config.num_hidden_layers)
         )
         self.head = nn.Linear(config.hidden_size, config.vocab_size)
         self.post_init()
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The modules that change the state: the layers."""
+        return list(self.layers)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -73,8 +80,8 @@ class BertBaselineForMaskedLM(TokenEmbeddingAccess, BertPreTrainedModel):
         state = self.embeddings(input_ids)
         mask = create_bidirectional_mask(self.config, state, attention_mask)
         states = [state]
-        for layer in self.layers:
-            state = layer(state, mask)
+        for number in range(self.config.num_hidden_layers):
+            state = self.layers[number % len(self.layers)](state, mask)
             states.append(state)
         if labels is None:
             loss, logits = None, self.head(state)

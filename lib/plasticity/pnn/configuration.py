@@ -121,6 +121,11 @@ class PnnConfig(PreTrainedConfig):
                 f"got {len(self.step_weights)}; leave it out for linear_step_weights(num_steps)"
             )
 
+    @property
+    def readout_layers(self) -> list[int]:
+        """Numbers of the steps read out: all of them, 1 being the first."""
+        return list(range(1, self.num_steps + 1))
+
 
 @strict
 class BertBaselineConfig(BertConfig):
@@ -133,6 +138,8 @@ class BertBaselineConfig(BertConfig):
     num_readouts : int
         How many evenly spaced layers are read out and enter the loss. 1 is the usual BERT (the
         last layer alone); 4 gives it the step-wise losses of PNN.
+    share_layers : bool
+        Apply one layer `num_hidden_layers` times, as ALBERT does: recurrence without PNN's deltas.
     initialization : {"normal", "width_scaled"}
         As in `PnnConfig`.
 
@@ -153,6 +160,7 @@ class BertBaselineConfig(BertConfig):
     layer_norm_eps: float = 1e-5
     tie_word_embeddings: bool = False
     num_readouts: int = 1
+    share_layers: bool = False
     initialization: str = "normal"
 
     def __post_init__(self, **kwargs):

@@ -289,6 +289,11 @@ class PnnForMaskedLM(PnnPreTrainedModel):
         self.head = nn.Linear(config.hidden_size, config.vocab_size)
         self.post_init()
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The modules that change the state: the one refiner."""
+        return [self.pnn.refiner]
+
     def forward(
         self,
         input_ids: Tensor,

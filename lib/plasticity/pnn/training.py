@@ -46,6 +46,9 @@ class TrainingConfig:
         Largest norm of the gradient.
     mixed_precision : {"no", "bf16"}
         Arithmetic of the forward pass in training; scoring is always in full precision.
+    compile_blocks : bool
+        Compile the refiner, or each layer of BERT, with ``torch.compile``; this needs a C++
+        compiler on a CPU and Triton on a GPU. The first update takes a minute or so longer.
     evaluations : int
         How often, evenly spaced, the validation set is scored for the learning curve and a
         checkpoint is written.
@@ -70,6 +73,7 @@ class TrainingConfig:
     clip_norm: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
     mixed_precision: str = "no"
+    compile_blocks: bool = False
     evaluations: int = 20
 
     def __post_init__(self):
@@ -169,9 +173,11 @@ def train(
     CheckpointCorrupt
         If the checkpoint in `folder` cannot be trusted.
     ValueError
-        If `folder` holds a run with other settings, or a device is not there.
+        If `folder` holds a run with other settings, or the machine lacks what `device`,
+        ``mixed_precision`` or ``compile_blocks`` asks for.
     """
     accelerator = _accelerator(device)
+    _check_machine(config, accelerator.device.type)
     model.to(accelerator.device)
     identity = {
         "training": asdict(config),
@@ -183,6 +189,9 @@ def train(
     finished = load_finished(folder, model, identity)
     if finished is not None:
         return TrainingRun(**finished)
+    if config.compile_blocks:
+        for block in model.blocks:
+            block.compile()
     optimizer = _optimizer(model, config)
     state = TrainingState(folder, model, optimizer, identity)
     first_step, run = 0, TrainingRun()
@@ -287,6 +296,26 @@ def _accelerator(device: str) -> Accelerator:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for but torch sees no GPU; use 'cpu' or 'auto'")
     return Accelerator(cpu=device == "cpu")
+
+
+def _check_machine(config: TrainingConfig, device: str) -> None:
+    """Raise unless the machine can do the arithmetic and the compilation that are asked for."""
+    if config.mixed_precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ValueError(
+            f"mixed_precision is 'bf16', which {torch.cuda.get_device_name()} cannot compute; "
+            "use 'no'"
+        )
+    if config.compile_blocks:
+        try:  # a trifle first, and not from a cache: what is missing shows at once
+            with torch._inductor.config.patch(force_disable_caches=True):
+                torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
+        except Exception as error:  # dynamo wraps whatever the compiler raised
+            needed = "Triton" if device == "cuda" else "a C++ compiler such as g++ (or CXX=...)"
+            raise ValueError(
+                f"compile_blocks is True, but torch.compile fails on this machine "
+                f"({type(error).__name__}: {str(error).strip().splitlines()[0]}); "
+                f"install {needed}, or use compile_blocks=False"
+            ) from error
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
