@@ -126,6 +126,29 @@ def test_code_of_imported_experiments_counts(toy):
     assert provenance.code_hash("toy") != before
 
 
+def test_modules_of_a_system_count_where_they_are_imported(toy, tmp_path, monkeypatch):
+    package = tmp_path / "plasticity" / "pnn"
+    package.mkdir(parents=True)
+    for name in ("used", "behind", "idle", "__init__"):
+        (package / f"{name}.py").write_text("SCALE = 1\n")
+    (package / "used.py").write_text("from plasticity.pnn.behind import SCALE\n")
+    monkeypatch.setattr(provenance.plasticity, "__file__", str(package.parent / "__init__.py"))
+
+    def changed(edited: str) -> bool:
+        before = provenance.code_hash("toy")
+        path = package / f"{edited}.py"
+        path.write_text(path.read_text() + "MORE = 2\n")
+        provenance._code.cache_clear()
+        return provenance.code_hash("toy") != before
+
+    first = "    done = Path(folder)"
+    toy.edit(first, f"    from plasticity.pnn.used import SCALE\n{first}")
+    names = ("used", "behind", "idle", "__init__")
+    assert [changed(name) for name in names] == [True, True, False, False]
+    toy.edit("plasticity.pnn.used import", "plasticity.pnn import")  # could come from any of them
+    assert [changed(name) for name in names] == [True, True, True, False]
+
+
 def test_data_is_part_of_the_key(toy, monkeypatch):
     record = {"name": "d", "source": "folder", "note": "A sample.", "path": "x", "sha256": "1"}
     monkeypatch.setattr(datasets, "provenance", lambda name: record)

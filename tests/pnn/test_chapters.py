@@ -1,5 +1,7 @@
 """The PNN experiments, and the tables, sentences and figures made from their rows."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
@@ -8,6 +10,7 @@ from plasticity.companion import profiles, statistics, tables
 from plasticity.companion.configuration import Runtime
 from plasticity.experiments import pnn_model, pnn_refinement, pnn_tuning
 from plasticity.findings import pnn as findings
+from plasticity.findings import pnn_tuning as tuning
 from plasticity.plots import pnn as plots
 
 CPU = Runtime(device="cpu", workers=1)
@@ -70,13 +73,14 @@ def test_a_run_is_decided_by_its_seed(tmp_path):
 
 @pytest.mark.slow
 def test_tuning_does_not_touch_the_test_set(tmp_path):
-    config = pnn_tuning.Config.from_dict(config_of("bert_stepwise").to_dict())
+    config = pnn_tuning.Config.from_dict(config_of("bert_4_stepwise").to_dict())
     rows = pnn_tuning.run(config, 0, tmp_path, CPU)
     assert set(rows["split"]) == {"validation"}
 
 
 def test_equal_compute_is_equal():
-    equal, bert = (config_of(name) for name in ("pnn_equal_compute", "bert"))
+    bert = config_of("bert")
+    equal = dataclasses.replace(config_of("pnn"), budget="compute")
     from plasticity.pnn.accounting import flops_per_token
 
     def cost(config):
@@ -144,15 +148,15 @@ def test_findings_say_who_is_ahead_and_who_is_still_on_the_plateau():
         {
             "pnn": (25.0, 25.4, 24.6),
             "bert": (6.5, 6.0, 6.9),
-            "bert_stepwise": (25.1, 25.2, 24.8),
+            "bert_4_stepwise": (25.1, 25.2, 24.8),
             "pnn_equal_compute": (30.0, 30.1, 30.2),
         }
     )
     text = findings.refinement(rows, plots.LABELS)
-    assert "At equal tokens, PNN minus BERT is +18.5" in text
-    assert "PNN is ahead; BERT had not left the plateau clearly" in text
+    assert "The paper's comparison: PNN minus BERT, 12 layers is +18.5" in text
+    assert "PNN is ahead; BERT, 12 layers had not left the plateau clearly" in text
     assert "no difference can be told" in text
-    assert "At BERT's compute, PNN at BERT's compute minus BERT is" in text
+    assert "At BERT's compute: PNN at BERT's compute minus BERT, 12 layers is" in text
     assert "5.0 → 26.1" in text
     assert "ratio" not in text.lower().replace("ratios of accuracies", "")
 
@@ -213,12 +217,13 @@ def test_headline_is_made_from_rows():
     assert "2.05" in text
 
 
-def test_per_million_takes_the_guess_off():
-    rows = fabricated({"pnn": (26.0, 26.0)})
+def test_per_million_takes_the_guess_off_and_leaves_out_the_plateau():
+    rows = fabricated({"pnn": (26.0, 26.0), "bert": (7.0, 7.0)})
     counts = [("untied", 4e6), ("tied", 2e6), ("encoder", 1e6)]
     more = pd.DataFrame(
         [
-            ("pnn_refinement", "pnn", "laptop", seed, 0, split, "parameters", count, "parameters")
+            ("pnn_refinement", arm, "laptop", seed, 0, split, "parameters", count, "parameters")
+            for arm in ("pnn", "bert")
             for seed in (0, 1)
             for split, count in counts
         ],
@@ -226,41 +231,42 @@ def test_per_million_takes_the_guess_off():
     )
     table = findings.per_million(pd.concat([rows, more]), plots.LABELS)
     assert table.loc["PNN"].tolist() == ["6", "13", "26", "5", "10", "20"]
+    assert set(table.loc["BERT, 12 layers"]) == {"—"}
 
 
-def test_trials_are_set_out_by_arm_and_rate():
-    rows = pd.DataFrame(
-        [
-            (f"{arm}-{rate}", metric, value)
-            for arm in ("pnn", "bert")
-            for rate in (0.001, 0.002)
-            for metric, value in (("loss", 5.0 + rate), ("accuracy", 7.0), ("learning_rate", rate))
-        ],
-        columns=["variant", "metric", "value"],
-    )
-    table = findings.tuning(rows, plots.LABELS)
-    assert table.loc["PNN", "learning rate 0.002"] == "5.002 (7.0 %)"
-    assert table.shape == (2, 2)
-
-
-def test_trials_that_never_left_the_plateau_choose_nothing():
-    rows = pd.DataFrame(
-        [
-            (f"{arm}-{rate}", 0, metric, value)
-            for arm, over in (("pnn", 9.0), ("bert", 0.0))
-            for rate in (0.001, 0.002)
-            for metric, value in (
-                ("loss", 5.0 + rate),
-                ("accuracy_over_guess", over),
-                ("learning_rate", rate),
+def trials(losses: dict[str, tuple[float, float]], over: float = 9.0):
+    """Return configs and rows of `pnn_tuning`: two trials an arm, small and large positions."""
+    configs, rows = [], []
+    for arm, pair in losses.items():
+        for trial, (scale, loss) in enumerate(zip((1.0, 3.0), pair, strict=True), start=1):
+            variant = f"{arm}-{trial}"
+            configs.append(
+                pnn_tuning.Config(
+                    variant=variant, initialization="width_scaled", position_scale=scale
+                )
             )
-        ],
-        columns=["variant", "seed", "metric", "value"],
-    )
-    text = findings.choice(rows, plots.LABELS)
-    assert "PNN: the lowest of 2 validation losses is that of 0.001, which is at the edge" in text
-    assert "BERT: the lowest of 2" in text
-    assert "all but arbitrary" in text.split("BERT")[1]
+            rows += [(variant, 0, "loss", loss), (variant, 0, "accuracy_over_guess", over)]
+    return configs, pd.DataFrame(rows, columns=["variant", "seed", "metric", "value"])
+
+
+def test_trials_are_set_out_by_arm_and_the_lowest_is_ticked():
+    configs, rows = trials({"pnn": (5.0, 4.5), "bert": (5.2, 5.6)})
+    table = tuning.trials(rows, configs, plots.LABELS)
+    assert table.columns.tolist() == ["PNN", "BERT, 12 layers"]
+    assert table["PNN"].tolist() == ["5.00 (+9.0)", "4.50 (+9.0) ✓"]
+    assert table.index.tolist() == [
+        "rate 0.0003, warm-up 500, positions × 1",
+        "rate 0.0003, warm-up 500, positions × 3",
+    ]
+    text = tuning.choice(rows, configs, plots.LABELS)
+    assert "- PNN: rate 0.0003, warm-up 500, positions × 3; 2 of 2 trials left" in text
+    assert "the loss of PNN (5.00 → 4.50) is lower, that of BERT, 12 layers (5.20 → 5.60)" in text
+
+
+def test_trials_that_never_left_the_plateau_say_so():
+    configs, rows = trials({"bert": (5.2, 5.6)}, over=0.5)
+    text = tuning.choice(rows, configs, plots.LABELS)
+    assert "no trial left the plateau" in text
 
 
 def test_a_fresh_model_is_described_from_its_rows():

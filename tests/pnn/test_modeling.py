@@ -1,5 +1,7 @@
 """The PNN model: the published counts, the equations, and what a fresh model does."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -64,7 +66,8 @@ def test_steps_are_one_module_applied_again(model, ids):
         assert torch.equal(out.gates[step], gate)
         assert torch.equal(out.deltas[step], gate * proposal)
         state = state + gate * proposal
-        assert torch.equal(out.hidden_states[step + 1], state)
+        torch.testing.assert_close(out.hidden_states[step + 1], state)
+        state = out.hidden_states[step + 1]
     assert torch.equal(model.pnn(ids, num_steps=2).last_hidden_state, out.hidden_states[2])
     assert torch.equal(model.pnn(ids, num_steps=0).last_hidden_state, out.hidden_states[0])
 
@@ -192,9 +195,38 @@ def test_bert_readouts_enter_the_loss(ids):
     torch.testing.assert_close(out.loss, expected)
 
 
+def test_shared_layers_are_one_layer_applied_again(ids):
+    config = BertBaselineConfig(
+        **SIZES, num_hidden_layers=3, share_layers=True, max_position_embeddings=12
+    )
+    model = BertBaselineForMaskedLM(config).eval()
+    assert len(model.layers) == 1
+    states = model(ids, output_hidden_states=True).hidden_states
+    assert len(states) == 4
+    for before, after in itertools.pairwise(states):
+        torch.testing.assert_close(model.layers[0](before, None), after)
+    assert not torch.equal(states[1], states[2])
+
+
+@pytest.mark.parametrize("model_class", [PnnForMaskedLM, BertBaselineForMaskedLM])
+def test_positions_start_at_the_size_that_is_asked_for(model_class):
+    def size(scale):
+        config = model_class.config_class(
+            **SIZES, initialization="width_scaled", position_scale=scale
+        )
+        return (
+            model_class(config)
+            .get_submodule("pnn.embeddings" if model_class is PnnForMaskedLM else "embeddings")
+            .position.weight.norm()
+        )
+
+    torch.testing.assert_close(size(3.0), 3 * size(1.0))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"position_scale": 0.0}, "position_scale must be above 0, got 0.0"),
         ({"hidden_size": 10}, "multiple of num_attention_heads"),
         ({"num_steps": 0}, "num_steps must be at least 1, got 0"),
         ({"hidden_dropout_prob": 1.0}, r"hidden_dropout_prob must be in \[0, 1\), got 1.0"),

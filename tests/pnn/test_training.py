@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from toy_training import toy_config, toy_model, toy_train
 
 from plasticity.pnn.checkpoint import MODEL_FOLDER, RUN_FILE, STATE_FILE, CheckpointCorrupt
-from plasticity.pnn.training import TrainingConfig, _optimizer
+from plasticity.pnn.training import TrainingConfig, _check_machine, _optimizer
 
 SCRIPT = Path(__file__).with_name("toy_training.py")
 
@@ -159,6 +159,41 @@ def test_learning_rate_warms_up_and_follows_a_cosine():
 def test_bad_settings_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         toy_config(**changes)
+
+
+@pytest.mark.slow
+def test_compiled_blocks_compute_the_same(tmp_path):
+    short = {"train_tokens": 16 * 8 * 3, "evaluations": 3}
+    _, plain = toy_train(tmp_path / "plain", toy_model(dropout=0.0), **short)
+    _, fast = toy_train(tmp_path / "compiled", toy_model(dropout=0.0), compile_blocks=True, **short)
+    for name in ("train_loss", "loss"):
+        expected = [point[name] for point in plain.curve]
+        assert [point[name] for point in fast.curve] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_missing_compiler_is_named(tmp_path):
+    torch.compiler.reset()  # forget what another test compiled
+    message = r"compile_blocks is True, but .*no-such-compiler.*g\+\+"
+    absent = torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)})
+    with absent, pytest.raises(ValueError, match=message):
+        toy_train(tmp_path, compile_blocks=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_precision_is_not_the_same_run(tmp_path):
+    _, whole = toy_train(tmp_path / "whole")
+    _, half = toy_train(tmp_path / "half", mixed_precision="bf16")
+    expected = [point["loss"] for point in whole.curve]
+    found = [point["loss"] for point in half.curve]
+    assert found != expected
+    assert found == pytest.approx(expected, rel=0.02)
+
+
+def test_a_gpu_without_half_precision_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "an old GPU")
+    with pytest.raises(ValueError, match="'bf16', which an old GPU cannot compute; use 'no'"):
+        _check_machine(toy_config(mixed_precision="bf16"), "cuda")
 
 
 def test_a_missing_gpu_is_named(tmp_path):

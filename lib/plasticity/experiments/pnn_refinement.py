@@ -64,6 +64,7 @@ class Config(ExperimentConfig):
     share_layers: bool = setting(False, "BERT: one layer applied num_hidden_layers times")
     dropout: float = setting(0.1, "dropout everywhere")
     initialization: str = setting("normal", "normal (the reference) or width_scaled")
+    position_scale: float = setting(1.0, "width_scaled: size of positions relative to tokens")
     mask_probability: float = setting(0.15, "share of tokens hidden, always as [MASK]")
     train_tokens: int = setting(1_920_000_000, "tokens seen, padding included")
     batch_size: int = setting(1152, "sequences per update")
@@ -98,7 +99,7 @@ class Config(ExperimentConfig):
             check_range(name, getattr(self, name), 1, math.inf)
         for name in ("micro_batch_size", "min_learning_rate", "warmup_steps", "weight_decay"):
             check_range(name, getattr(self, name), 0, math.inf)
-        for name in ("learning_rate", "clip_norm"):
+        for name in ("learning_rate", "clip_norm", "position_scale"):
             check_range(name, getattr(self, name), 1e-12, math.inf)
         check_range("vocab_size", self.vocab_size, 6, math.inf)
         check_range("dropout", self.dropout, 0, 0.99)
@@ -127,6 +128,7 @@ class Config(ExperimentConfig):
             "max_position_embeddings": self.sequence_length,
             "hidden_dropout_prob": self.dropout,
             "initialization": self.initialization,
+            "position_scale": self.position_scale,
         }
         if architecture == "pnn":
             return PnnConfig(
@@ -277,9 +279,10 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     for split in ("validation", "test"):
         masked_ids, labels = getattr(corpus, split)
         score = evaluate(model, masked_ids, labels, pad_token_id=corpus.pad_token_id)
-        rows += _score_rows(split, score, corpus.constant_guess(split))
-        if config.architecture == "pnn":
-            rows += _progression_rows(split, score, corpus.constant_guess(split))
+        rows += score_rows(split, score, corpus.constant_guess(split))
+        readouts = [score.readout_accuracy[step] for step in (0, *model.config.readout_layers)]
+        if len(readouts) > 2:  # every step is trained to be read out
+            rows += _progression_rows(split, readouts, corpus.constant_guess(split))
     trained_here = float(corpus.tokenizer_name != config.tokenizer)
     rows.append((0, "train", "tokenizer_trained_here", trained_here))
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
@@ -287,10 +290,15 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
 
 
 def _cost_rows(config: Config, model, result: "TrainingRun") -> list[tuple]:
+    import torch
+
     from plasticity.pnn.accounting import flops_per_token, parameter_counts
 
     flops = flops_per_token(model.config, config.sequence_length, config.mask_probability)
     rows = [(0, kind, "parameters", count) for kind, count in parameter_counts(model).items()]
+    if model.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(model.device)
+        rows.append((0, "train", "gigabytes", peak / 1e9))
     return [
         *rows,
         *((0, part, "flops_per_token", value) for part, value in flops.items()),
@@ -315,7 +323,8 @@ def _curve_rows(result: "TrainingRun", guess: float) -> list[tuple]:
     return [*rows, (0, "validation", "tokens_to_leave_plateau", left[0])] if left else rows
 
 
-def _score_rows(split: str, score: "Evaluation", guess: float) -> list[tuple]:
+def score_rows(split: str, score: "Evaluation", guess: float) -> list[tuple]:
+    """Return a model's score beside the constant guess as rows (step, split, metric, value)."""
     return [
         (0, split, "accuracy", score.accuracy),
         (0, split, "loss", score.loss),
@@ -325,8 +334,7 @@ def _score_rows(split: str, score: "Evaluation", guess: float) -> list[tuple]:
     ]
 
 
-def _progression_rows(split: str, score: "Evaluation", guess: float) -> list[tuple]:
-    readouts = score.readout_accuracy
+def _progression_rows(split: str, readouts: list[float], guess: float) -> list[tuple]:
     gains = [after - before for before, after in itertools.pairwise(readouts)]
     return [
         *((step, split, "readout_accuracy", value) for step, value in enumerate(readouts)),

@@ -1,4 +1,4 @@
-"""Choosing each arm's learning rate: the same trials for every arm, scored on validation data."""
+"""Choosing each arm's settings: the same trials for every arm, scored on validation data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ datasets = pnn_refinement.datasets
 
 @dataclass(frozen=True)
 class Config(pnn_refinement.Config):
-    """One trial: an arm of `pnn_refinement` with one learning rate."""
+    """One trial: an arm of `pnn_refinement` with one learning rate, warm-up and initialisation."""
 
 
 def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:
@@ -41,7 +41,6 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         ("accuracy", last["accuracy"], "percent"),
         ("loss", last["loss"], "nats per token"),
         ("accuracy_over_guess", last["accuracy"] - guess, "percentage points"),
-        ("learning_rate", config.learning_rate, "learning rate"),
     ]
     frame = pd.DataFrame(rows, columns=["metric", "value", "unit"])
     return frame.assign(step=0, split="validation")

@@ -5,10 +5,21 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from plasticity.companion.statistics import Interval, paired_difference, summarise
-from plasticity.companion.tables import cell
+from plasticity.companion.tables import ABSENT, cell
 from plasticity.experiments.pnn_model import TABLE_2
-from plasticity.experiments.pnn_refinement import PLATEAU_MARGIN
 
+# Pairs of arms and what tells them apart; all but the last see the same tokens.
+COMPARISONS = (
+    ("pnn", "bert", "The paper's comparison"),
+    ("bert_4", "bert", "What depth gives"),
+    ("bert_4_stepwise", "bert_4", "What step-wise losses give"),
+    ("bert_stepwise", "bert", "What step-wise losses give at 12 layers"),
+    ("shared_block", "bert_4_stepwise", "What sharing the weights costs"),
+    ("pnn", "shared_block", "What deltas and gates give"),
+    ("pnn", "bert_4_stepwise", "All three against the losses alone"),
+    ("pnn", "pnn_as_paper", "What the norm on the proposal gives"),
+    ("pnn_equal_compute", "bert", "At BERT's compute"),
+)
 CLEAR_OF_PLATEAU = 15.0  # points over the constant guess before two arms are put in a ratio
 
 # How Choi (2025), Table 2, names the settings of `pnn_refinement.Config`.
@@ -141,75 +152,23 @@ def per_million(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     -------
     DataFrame
         Texts, one row for each arm, with the same division for the points over the constant
-        guess, which costs no parameters at all.
+        guess, which costs no parameters at all. An arm that is not clear of that guess has a dash.
     """
     mean = summarise(rows).query("step == 0").set_index(["variant", "metric", "split"])["mean"]
     mean = mean.sort_index()
     lines = {}
     for arm in dict.fromkeys(rows["variant"]):
         counts = mean[arm, "parameters"] / 1e6
+        clear = mean[arm, "accuracy_over_guess", "test"] >= CLEAR_OF_PLATEAU
         scores = {"accuracy": "accuracy", "over the guess": "accuracy_over_guess"}
         lines[labels.get(arm, arm)] = {
             f"{name} per million, {kind}": f"{mean[arm, metric, 'test'] / counts[kind]:.0f}"
+            if clear
+            else ABSENT
             for name, metric in scores.items()
             for kind in ("untied", "tied", "encoder")
         }
     return pd.DataFrame.from_dict(lines, orient="index")
-
-
-def tuning(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Set out the learning rates tried for each arm and the validation loss that each reached.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Tidy rows of ``pnn_tuning``, whose variants are called ``<arm>-<learning rate>``.
-    labels : mapping of str to str
-        Names to show for the arms.
-
-    Returns
-    -------
-    DataFrame
-        Texts: loss in nats and accuracy in percent, one row for each arm.
-    """
-    shown = _trials(rows, labels)
-    texts = [f"{r.loss:.3f} ({r.accuracy:.1f} %)" for r in shown.itertuples()]
-    rates = [f"learning rate {rate:g}" for rate in shown["learning_rate"]]
-    frame = pd.DataFrame({"arm": shown["arm"], "rate": rates, "text": texts})
-    table = frame.pivot(index="arm", columns="rate", values="text")
-    return table.rename_axis(None).rename_axis(None, axis=1)
-
-
-def _trials(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Return one row for each trial, with a column for each metric and the arm's name."""
-    trials = rows.pivot_table(index="variant", columns="metric", values="value", sort=False)
-    arms = trials.index.str.rsplit("-", n=1).str[0]
-    return trials.assign(arm=[labels.get(name, name) for name in arms])
-
-
-def choice(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
-    """Say in Markdown what the trials of learning rates can and cannot tell.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Tidy rows of ``pnn_tuning``.
-    labels : mapping of str to str
-        Names to show for the arms.
-    """
-    lines = []
-    for arm, trials in _trials(rows, labels).groupby("arm", sort=False):
-        best = trials["loss"].idxmin()
-        rate = trials.loc[best, "learning_rate"]
-        line = f"{arm}: the lowest of {len(trials)} validation losses is that of {rate:g}"
-        if trials["accuracy_over_guess"].max() < PLATEAU_MARGIN:
-            line += ", but no rate left the plateau, so that the choice is all but arbitrary"
-        elif rate in (trials["learning_rate"].min(), trials["learning_rate"].max()):
-            line += ", which is at the edge of those tried"
-        lines.append(f"- {line}.")
-    seeds = rows["seed"].nunique()
-    ending = f"Each trial is one run of {seeds} seed{'s' if seeds > 1 else ''}."
-    return "\n".join([*lines, "", ending])
 
 
 def fresh(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
@@ -255,16 +214,10 @@ def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     summary = summarise(rows).query("split == 'test' and metric == 'accuracy_over_guess'")
     over = summary.set_index("variant")["mean"]
     lines = [_standing(summary, labels)]
-    for ours, theirs, budget in (
-        ("pnn", "bert", "equal tokens"),
-        ("pnn", "bert_stepwise", "equal tokens"),
-        ("bert_stepwise", "bert", "equal tokens"),
-        ("pnn_equal_compute", "bert", "BERT's compute"),
-        ("pnn_equal_compute", "bert_stepwise", "BERT's compute"),
-    ):
+    for ours, theirs, question in COMPARISONS:
         if {ours, theirs} <= set(over.index):
             difference = paired_difference(rows, "accuracy", ours, theirs, split="test")
-            lines.append(f"At {budget}, {_compared(ours, theirs, difference, over, labels)}")
+            lines.append(f"{question}: {_compared(ours, theirs, difference, over, labels)}")
     chosen = summarise(rows).query("split == 'validation' and metric == 'accuracy_over_guess'")
     best = chosen.set_index("variant")["mean"].filter(like="pnn").idxmax()
     lines.append(_steps(rows, best, labels))

@@ -10,16 +10,20 @@ from plasticity.plots.style import PALETTE, panels, style
 
 LABELS = {
     "pnn": "PNN",
-    "bert": "BERT",
-    "bert_stepwise": "BERT with PNN's losses",
+    "pnn_as_paper": "PNN as in the paper",
     "pnn_equal_compute": "PNN at BERT's compute",
+    "shared_block": "one shared block",
+    "bert_4": "BERT, 4 layers",
+    "bert_4_stepwise": "BERT, 4 layers, PNN's losses",
+    "bert": "BERT, 12 layers",
+    "bert_stepwise": "BERT, 12 layers, PNN's losses",
     "as_released": "as released",
     "as_paper": "as in the paper",
 }
 COLOURS = dict(
     zip(
-        ["pnn", "bert", "bert_stepwise", "pnn_equal_compute"],
-        [PALETTE[0], PALETTE[1], PALETTE[3], PALETTE[2]],
+        [name for name in LABELS if not name.startswith("as_")],
+        [PALETTE[index] for index in (0, 9, 7, 2, 1, 8, 3, 4)],
         strict=True,
     )
 )

@@ -60,7 +60,7 @@ class BertBaselineForMaskedLM(TokenEmbeddingAccess, BertPreTrainedModel):
         if self.config.initialization == "width_scaled":
             scale_to_width(module)
             if isinstance(module, PositionEmbedding):
-                scale_positions(module)
+                scale_positions(module, self.config.position_scale)
 
     def forward(
         self,

@@ -32,8 +32,9 @@ def _check(config, sizes: str) -> None:
         )
     if not 0 <= config.hidden_dropout_prob < 1:
         raise ValueError(f"hidden_dropout_prob must be in [0, 1), got {config.hidden_dropout_prob}")
-    if config.initializer_range <= 0:
-        raise ValueError(f"initializer_range must be above 0, got {config.initializer_range}")
+    for name in ("initializer_range", "position_scale"):
+        if getattr(config, name) <= 0:
+            raise ValueError(f"{name} must be above 0, got {getattr(config, name)}")
     if config.initialization not in INITIALIZATIONS:
         raise ValueError(
             f"initialization must be one of {INITIALIZATIONS}, got {config.initialization!r}"
@@ -68,6 +69,9 @@ class PnnConfig(PreTrainedConfig):
     initialization : {"normal", "width_scaled"}
         ``normal`` draws every linear layer and embedding from N(0, `initializer_range`), as the
         reference does; ``width_scaled`` is described in `plasticity.pnn.initialization`.
+    position_scale : float
+        Size of the position embeddings relative to the tokens' in a ``width_scaled`` start, above
+        0; PNN and BERT start to learn at different ones.
     initializer_range : float
         Standard deviation of the normal initialisation, above 0.
     layer_norm_eps : float
@@ -100,6 +104,7 @@ class PnnConfig(PreTrainedConfig):
     step_weights: list[float] | None = None
     reading: str = "as_released"
     initialization: str = "normal"
+    position_scale: float | int = 1.0
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-5
     pad_token_id: int | None = 0
@@ -142,6 +147,8 @@ class BertBaselineConfig(BertConfig):
         Apply one layer `num_hidden_layers` times, as ALBERT does: recurrence without PNN's deltas.
     initialization : {"normal", "width_scaled"}
         As in `PnnConfig`.
+    position_scale : float
+        As in `PnnConfig`.
 
     Raises
     ------
@@ -162,6 +169,7 @@ class BertBaselineConfig(BertConfig):
     num_readouts: int = 1
     share_layers: bool = False
     initialization: str = "normal"
+    position_scale: float | int = 1.0
 
     def __post_init__(self, **kwargs):
         """Check every value against its range."""

@@ -59,6 +59,22 @@ class MaskedCorpus:
         labels = (self.validation if split == "validation" else self.test)[1][:sequences]
         return constant_guess(self.train, labels, self.rule)
 
+    def masked(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Cut and mask other texts as this corpus's test set is, once.
+
+        Parameters
+        ----------
+        texts : list of str
+
+        Returns
+        -------
+        tuple of Tensor
+            Masked ids and labels, of shape (sequences, length).
+        """
+        encode = encode_blocks if self.pad_token_id is None else encode_lines
+        ids = encode(self.tokenizer, texts, self.train.shape[1])
+        return fixed_masks(torch.from_numpy(ids), self.rule, TEST_SEED)
+
 
 def prepare(
     texts: dict[str, list[str]],

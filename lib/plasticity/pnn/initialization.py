@@ -3,8 +3,8 @@
 The reference draws every linear layer and embedding from N(0, 0.02), which suits a width of 768.
 At widths of 64 to 128 the blocks then pass almost no signal and training stays at the rate of the
 most frequent token. ``width_scaled`` starts linear layers Xavier-uniform, token embeddings with a
-standard deviation of ``hidden_size ** -0.5``, and positions as sinusoids three times that size: all
-hidden tokens look alike, so where they stand is what attention has to go by.
+standard deviation of ``hidden_size ** -0.5``, and positions as sinusoids of ``position_scale``
+times that size: all hidden tokens look alike, so where they stand is what attention has to go by.
 """
 
 import math
@@ -12,8 +12,6 @@ import math
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
-
-POSITION_SCALE = 3.0  # size of positions relative to tokens; chosen on validation loss
 
 
 def sinusoids(length: int, width: int) -> Tensor:
@@ -41,8 +39,8 @@ def scale_to_width(module: nn.Module) -> None:
         init.normal_(module.weight, std=module.embedding_dim**-0.5)
 
 
-def scale_positions(embedding: nn.Embedding) -> None:
-    """Start position embeddings as sinusoids, `POSITION_SCALE` times the size of tokens."""
+def scale_positions(embedding: nn.Embedding, scale: float) -> None:
+    """Start position embeddings as sinusoids, `scale` times the size of tokens."""
     table = sinusoids(embedding.num_embeddings, embedding.embedding_dim)
-    size = POSITION_SCALE * embedding.embedding_dim**-0.5
+    size = scale * embedding.embedding_dim**-0.5
     init.copy_(embedding.weight, table * math.sqrt(2) * size)

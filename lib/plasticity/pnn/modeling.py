@@ -126,7 +126,9 @@ class Gate(nn.Module):
 
     def forward(self, state: Tensor, proposal: Tensor) -> Tensor:
         """Return gates in (0, 1), of the shape of `state`."""
-        return torch.sigmoid(self.query(state) * self.key(proposal) / self.temperature)
+        # Divided on the weights, which are fewer than the states.
+        scaled = (self.key.weight / self.temperature, self.key.bias / self.temperature)
+        return torch.sigmoid(self.query(state) * F.linear(proposal, *scaled))
 
 
 class Refiner(nn.Module):
@@ -181,7 +183,7 @@ class PnnPreTrainedModel(PreTrainedModel):
         if self.config.initialization == "width_scaled":
             scale_to_width(module)
             if isinstance(module, PositionEmbedding):
-                scale_positions(module)
+                scale_positions(module, self.config.position_scale)
         if isinstance(module, PackedProjection):
             init.xavier_uniform_(module.weight)
         elif isinstance(module, Gate):
@@ -251,13 +253,12 @@ class PnnModel(TokenEmbeddingAccess, PnnPreTrainedModel):
         states, gates, deltas = [state], [], []
         for _ in range(num_steps):
             gate, proposal = self.refiner(state, mask)
-            delta = gate * proposal
-            state = state + delta
+            state = torch.addcmul(state, gate, proposal)
             states.append(state)
             if output_gates:
                 gates.append(gate)
             if output_deltas:
-                deltas.append(delta)
+                deltas.append(gate * proposal)
         return PnnOutput(
             last_hidden_state=state,
             hidden_states=tuple(states) if output_hidden_states else None,

@@ -1,0 +1,32 @@
+"""Time PNN beside a BERT of as many layers as it has steps; the figures go to the results store.
+
+Run it on a quiet machine: ``python benchmarks/pnn_speed.py``.
+"""
+
+import argparse
+
+from plasticity.companion import profiles, results
+from plasticity.companion.configuration import Runtime
+from plasticity.findings.pnn_speed import goals
+
+
+def main() -> None:
+    """Measure afresh and print each comparison with its goal."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="laptop", choices=profiles.names())
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    arguments = parser.parse_args()
+    study = results.run(
+        "pnn_speed",
+        profiles.configs("pnn_speed", arguments.profile),
+        [0],
+        profile=arguments.profile,
+        fresh=True,
+        runtime=Runtime(device=arguments.device, workers=1),
+    )
+    print(goals(study.rows).to_string())
+    print(study.about())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""What PNN costs beside a BERT of as many layers as it has steps: time, memory and FLOPs.
+
+Three comparisons, each with forward and backward pass at the same width, heads, feed-forward
+width and batch: the blocks alone; a whole training step, both with the head on hidden tokens only;
+and a whole training step against transformers' own BERT, which reads out every position.
+"""
+
+import math
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from plasticity.companion import metrics
+from plasticity.companion.configuration import (
+    ExperimentConfig,
+    Runtime,
+    check_choice,
+    check_range,
+)
+
+COMPARISONS = {"blocks": "bert", "masked_step": "bert", "stock_step": "stock"}  # PNN against it
+SECONDS_OF_WARM_UP = 1.0
+
+
+def setting(default, help_text: str):
+    """Return a dataclass field with its help text."""
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True)
+class Config(ExperimentConfig):
+    """One size at which PNN and BERT are timed; the defaults are the paper's, of a small batch."""
+
+    hidden_size: int = setting(768, "width of the state")
+    num_attention_heads: int = setting(12, "attention heads")
+    intermediate_size: int = setting(2048, "feed-forward width of both models")
+    num_steps: int = setting(4, "PNN's steps and BERT's layers")
+    vocab_size: int = setting(30522, "word pieces")
+    sequence_length: int = setting(128, "tokens per sequence")
+    batch_size: int = setting(8, "sequences per step")
+    dropout: float = setting(0.1, "dropout everywhere")
+    mask_probability: float = setting(0.15, "share of tokens hidden")
+    mixed_precision: str = setting("no", "no or bf16")
+    compile_blocks: bool = setting(False, "torch.compile of the refiner and of the layers")
+    repeats: int = setting(10, "how often each time is taken, in turns")
+
+    def __post_init__(self):
+        """Check types and ranges."""
+        super().__post_init__()
+        positive = "hidden_size num_attention_heads intermediate_size num_steps sequence_length"
+        for name in f"{positive} batch_size repeats".split():
+            check_range(name, getattr(self, name), 1, math.inf)
+        check_range("vocab_size", self.vocab_size, 6, math.inf)
+        check_range("dropout", self.dropout, 0, 0.99)
+        check_range("mask_probability", self.mask_probability, 0.01, 0.99)
+        check_choice("mixed_precision", self.mixed_precision, ("no", "bf16"))
+
+
+def datasets(config: Config) -> tuple[str, ...]:
+    """Return the datasets that a run reads: none, the tokens are random."""
+    return ()
+
+
+def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:
+    """Time both models in turns, and take the peak memory of each in a process of its own.
+
+    Parameters
+    ----------
+    config : Config
+    seed : int
+        Draws weights and tokens.
+    folder : Path
+        Not used.
+    runtime : Runtime
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns step (the repeat), split (comparison and model), metric, value, unit.
+    """
+    rows = []
+    for comparison, other in COMPARISONS.items():
+        names = ("pnn", other)
+        works = {name: _work(config, comparison, name, seed, runtime.device) for name in names}
+        times = _in_turns(works, config.repeats)
+        del works
+        for repeat, pair in enumerate(zip(*times.values(), strict=True)):
+            rows += [
+                (repeat, f"{comparison}/{name}", "step_seconds", seconds)
+                for name, seconds in zip(names, pair, strict=True)
+            ]
+            rows.append((repeat, comparison, "time_ratio", pair[0] / pair[1]))
+        peaks = [_peak_bytes(config, comparison, name, seed, runtime.device) for name in names]
+        rows += [
+            (0, f"{comparison}/{name}", "peak_bytes", peak)
+            for name, peak in zip(names, peaks, strict=True)
+        ]
+        rows.append((0, comparison, "memory_ratio", peaks[0] / peaks[1]))
+        flops = [_flops(config, comparison, name) for name in names]
+        rows += [
+            (0, f"{comparison}/{name}", "step_flops", value)
+            for name, value in zip(names, flops, strict=True)
+        ]
+        rows.append((0, comparison, "flop_ratio", flops[0] / flops[1]))
+        if comparison == "masked_step":
+            tokens = config.batch_size * config.sequence_length
+            median = sorted(times["pnn"])[len(times["pnn"]) // 2]
+            rows.append((0, "pnn", "tokens_per_second", tokens / median))
+    frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
+    return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
+
+
+def _model_config(config: Config, name: str):
+    from transformers import BertConfig
+
+    from plasticity.pnn.configuration import BertBaselineConfig, PnnConfig
+
+    shared = {
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "num_attention_heads": config.num_attention_heads,
+        "intermediate_size": config.intermediate_size,
+        "max_position_embeddings": config.sequence_length,
+        "hidden_dropout_prob": config.dropout,
+    }
+    if name == "pnn":
+        return PnnConfig(**shared, num_steps=config.num_steps)
+    bert = {**shared, "attention_probs_dropout_prob": config.dropout}
+    kind = BertConfig if name == "stock" else BertBaselineConfig
+    return kind(**bert, num_hidden_layers=config.num_steps)
+
+
+def _model(config: Config, name: str, seed: int, device: str):
+    import torch
+    from transformers import BertForMaskedLM
+
+    from plasticity.pnn.baseline import BertBaselineForMaskedLM
+    from plasticity.pnn.modeling import PnnForMaskedLM
+
+    torch.manual_seed(seed)
+    kinds = {"pnn": PnnForMaskedLM, "bert": BertBaselineForMaskedLM, "stock": BertForMaskedLM}
+    model = kinds[name](_model_config(config, name)).to(_device(device)).train()
+    if config.compile_blocks and name != "stock":
+        for block in model.blocks:
+            block.compile()
+    return model
+
+
+def _device(device: str) -> str:
+    import torch
+
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _work(config: Config, comparison: str, name: str, seed: int, device: str) -> Callable:
+    """Return a function that does one forward and backward pass, or one training step."""
+    import torch
+
+    model = _model(config, name, seed, device)
+    half = torch.autocast(_device(device), torch.bfloat16, enabled=config.mixed_precision == "bf16")
+    generator = torch.Generator().manual_seed(seed)
+    shape = (config.batch_size, config.sequence_length)
+    if comparison == "blocks":
+        state = torch.randn(*shape, config.hidden_size, generator=generator).to(model.device)
+
+        def blocks():
+            with half:
+                _apply(model, state.requires_grad_()).sum().backward()
+
+        return blocks
+    ids = torch.randint(5, config.vocab_size, shape, generator=generator)
+    hidden = torch.rand(shape, generator=generator) < config.mask_probability
+    labels = ids.masked_fill(~hidden, -100).to(model.device)
+    ids = ids.masked_fill(hidden, 4).to(model.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+    def step():
+        with half:
+            model(ids, labels=labels).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _apply(model, state):
+    """Run the blocks of PNN or BERT on a state, without embeddings and head."""
+    import torch
+
+    if model.config.model_type == "pnn":
+        for _ in range(model.config.num_steps):
+            gate, proposal = model.pnn.refiner(state, None)
+            state = torch.addcmul(state, gate, proposal)
+        return state
+    for layer in model.layers:
+        state = layer(state, None)
+    return state
+
+
+def _timed(work: Callable) -> float:
+    import torch
+
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _in_turns(works: dict[str, Callable], repeats: int) -> dict[str, list[float]]:
+    """Time each work, alternating, after warming up: what the machine does hits both alike."""
+    for work in works.values():
+        started = time.perf_counter()
+        work()
+        while time.perf_counter() - started < SECONDS_OF_WARM_UP:
+            work()
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            times[name].append(_timed(work))
+    return times
+
+
+def _peak_bytes(*arguments) -> float:
+    """Return the peak memory of a work, of a process that does nothing else."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_here, arguments)
+
+
+def _peak_here(config: Config, comparison: str, name: str, seed: int, device: str) -> float:
+    """Return by how much the memory grows at most, weights and optimizer state included."""
+    import torch
+
+    from plasticity.pnn.baseline import BertBaselineForMaskedLM  # noqa: F401  imports cost memory
+
+    torch.set_num_threads(1)
+    if _device(device) == "cuda":
+        work = _work(config, comparison, name, seed, device)
+        work()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return float(torch.cuda.max_memory_allocated())
+    before = _memory("VmRSS")
+    work = _work(config, comparison, name, seed, device)
+    work()
+    work()
+    return _memory("VmHWM") - before
+
+
+def _memory(field_name: str) -> float:
+    """Return a line of the kernel's account of this process in bytes; nan where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return math.nan
+    kilobytes = next(line.split()[1] for line in lines if line.startswith(field_name))
+    return 1024.0 * int(kilobytes)
+
+
+def _flops(config: Config, comparison: str, name: str) -> float:
+    """Return the floating-point operations of one step."""
+    from plasticity.pnn.accounting import flops_per_token
+
+    tokens = config.batch_size * config.sequence_length
+    kind = "pnn" if name == "pnn" else "bert"
+    counted = flops_per_token(
+        _model_config(config, kind), config.sequence_length, config.mask_probability
+    )
+    if comparison == "blocks":
+        return counted["blocks"] * tokens
+    if name == "stock":  # reads out every position, after a dense layer
+        every = 6.0 * config.hidden_size * (config.vocab_size + config.hidden_size)
+        return (counted["blocks"] + every) * tokens
+    return counted["total"] * tokens

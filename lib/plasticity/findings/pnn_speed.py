@@ -1,0 +1,83 @@
+"""What the measurements of PNN's cost say, made from the numbers."""
+
+import pandas as pd
+
+from plasticity.companion.statistics import bootstrap_interval
+from plasticity.companion.tables import cell
+
+COMPARISONS = {
+    "blocks": "the blocks alone",
+    "masked_step": "a training step, heads on hidden tokens",
+    "stock_step": "a training step against transformers' BERT",
+}
+SLACK = 0.03  # of the time ratio over the ratio of operations
+
+
+def goals(rows: pd.DataFrame) -> pd.DataFrame:
+    """Set each comparison's time and memory beside its operations and its goal.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_speed``.
+
+    Returns
+    -------
+    DataFrame
+        Texts, one row for each size and comparison. Time ratios are medians over the repeats with
+        a 95% bootstrap interval.
+    """
+    lines = {}
+    for variant, own in rows.groupby("variant", sort=False):
+        for comparison, name in COMPARISONS.items():
+            part = own[own["split"] == comparison].set_index("metric")["value"]
+            ratio = bootstrap_interval(part["time_ratio"], statistic="median")
+            flops, memory = part["flop_ratio"], part["memory_ratio"]
+            goal = {"blocks": flops + SLACK, "stock_step": 1.0}.get(comparison)
+            lines[variant, name] = {
+                "PNN, s": f"{_median(own, comparison, 'pnn'):.3f}",
+                "BERT, s": f"{_median(own, comparison, 'bert', 'stock'):.3f}",
+                "time ratio": cell(ratio.mean, ratio.low, ratio.high, "{:.3f}"),
+                "FLOP ratio": f"{flops:.3f}",
+                "goal": "reported" if goal is None else f"≤ {goal:.3f}",
+                "met": "" if goal is None else _met(ratio.mean, goal),
+                "memory ratio": f"{memory:.2f}",
+            }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _met(ratio: float, goal: float) -> str:
+    return "yes" if ratio <= goal else "no"
+
+
+def _median(rows: pd.DataFrame, comparison: str, *models: str) -> float:
+    splits = [f"{comparison}/{model}" for model in models]
+    chosen = (rows["metric"] == "step_seconds") & rows["split"].isin(splits)
+    return rows.loc[chosen, "value"].median()
+
+
+def training_time(rows: pd.DataFrame) -> str:
+    """Say in Markdown what the paper's training times mean in operations.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_model`` at the paper's size.
+    """
+    chosen = rows[rows["variant"].isin(["as_released", "bert"]) & (rows["seed"] == 0)]
+    values = chosen.set_index(["metric", "split", "variant"])["value"].sort_index()
+    flops, minutes = values["flops_per_token"], values["source_minutes", "source"]
+    rate = values["source_teraflops_per_second", "source"]
+
+    def ratio(split: str) -> float:
+        return flops[split, "as_released"] / flops[split, "bert"]
+
+    return (
+        f"The paper trains PNN for {minutes['as_released']:.1f} minutes and BERT for "
+        f"{minutes['bert']:.1f}: PNN takes {minutes['as_released'] / minutes['bert']:.2f} times as "
+        f"long, although its blocks need {ratio('blocks'):.2f} times BERT's operations. The head "
+        f"explains it: read out at every position after every step, as the released code does, PNN "
+        f"needs {ratio('released'):.2f} times BERT's operations in all, and both times then amount "
+        f"to about the same rate, {rate['as_released']:.0f} and {rate['bert']:.0f} TFLOP/s. With "
+        f"the head on hidden tokens only, as here, the ratio is {ratio('total'):.2f}."
+    )

@@ -1,0 +1,380 @@
+"""The playground: the shipped checkpoint, its card, answers, figures, sentences and widgets."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from matplotlib import pyplot as plt
+from safetensors import safe_open
+
+from plasticity.companion import notebooks, paths, profiles, results
+from plasticity.companion.configuration import Runtime
+from plasticity.companion.playground import playground
+from plasticity.experiments import pnn_playground, pnn_refinement
+from plasticity.findings import pnn_playground as findings
+from plasticity.plots import pnn_playground as plots
+
+CPU = Runtime(device="cpu", workers=1)
+SENTENCE, WORD, STEPS = pnn_playground.FIRST
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+PICTURE = ".jupyter-widgets img[alt^='What the model']"
+CHANGED = """old => {
+  const shown = document.querySelector(".jupyter-widgets img[alt^='What the model']");
+  return shown && shown.src !== old;
+}"""
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return pnn_playground.load()
+
+
+def ask(shipped, sentence=SENTENCE, word=WORD, steps=STEPS):
+    return pnn_playground.answer(*shipped, sentence, word, steps)
+
+
+def choices(shipped, sentence):
+    found = pnn_playground.words(*shipped, sentence)
+    return [(word.text, number) for number, word in enumerate(found) if word.askable]
+
+
+class TestShipped:
+    def test_is_small_and_complete(self):
+        files = [path for path in pnn_playground.MODEL.rglob("*") if path.is_file()]
+        names = {path.relative_to(pnn_playground.MODEL).as_posix() for path in files}
+        model = {"model/config.json", "model/model.safetensors"}
+        assert names == {*model, "tokenizer.json", "README.md"}
+        assert sum(path.stat().st_size for path in files) < 2_000_000
+
+    def test_loads_strictly(self, shipped, tmp_path):
+        model, tokenizer = shipped
+        assert model.config.vocab_size == tokenizer.get_vocab_size()
+        with safe_open(pnn_playground.MODEL / "model/model.safetensors", "pt") as file:
+            assert set(file.keys()) == set(dict(model.named_parameters()))
+        shutil.copytree(pnn_playground.MODEL, tmp_path / "other")
+        config = tmp_path / "other/model/config.json"
+        config.write_text(re.sub(r'"hidden_size": \d+', '"hidden_size": 8', config.read_text()))
+        with pytest.raises(RuntimeError, match="size mismatch"):
+            pnn_playground.load(tmp_path / "other")
+
+    def test_has_learnt_to_use_its_context(self, shipped):
+        found = pnn_playground.gallery(*shipped, [s for s, _ in pnn_playground.SENTENCES], STEPS)
+        right = found.groupby("step")["right"].mean()
+        assert right[0] < 0.1 and right[STEPS] > 0.4
+
+    def test_card_has_the_numbers_of_the_stored_run(self):
+        text = (pnn_playground.MODEL / "README.md").read_text()
+        assert f"    {pnn_playground.COMMAND}\n" in text
+        assert "CDLA-Sharing-1.0" in text and "no person" in text
+        study = results.load("pnn_playground", "paper")
+        if study.rows.empty:
+            pytest.skip("no results of profile paper are stored")
+        assert text == pnn_playground.card(study)
+
+
+def test_the_command_says_what_it_does():
+    answer = CliRunner().invoke(pnn_playground.main, ["--help"])
+    assert answer.exit_code == 0
+    assert "Train the playground's model" in answer.output
+
+
+class TestAnswer:
+    @pytest.mark.parametrize("steps", [0, 1, 4, 12])
+    def test_rows_are_whole(self, shipped, steps):
+        rows = ask(shipped, steps=steps)
+        model, length = shipped[0], len(pnn_playground.words(*shipped, SENTENCE))
+        assert sorted(set(rows["step"])) == list(range(steps + 1))
+        assert list(rows.columns) == pnn_playground.COLUMNS
+        counts = rows.groupby("metric").size()
+        assert counts["true_word_probability"] == steps + 1
+        assert counts["state_rms"] == (steps + 1) * length
+        assert counts.get("delta_rms", 0) == steps * length
+        assert counts.get("gate", 0) == steps * model.config.hidden_size
+        gates = rows[rows["metric"].isin(["gate", "gate_mean"])]["value"]
+        assert gates.between(0, 1, inclusive="neither").all()
+        chances = rows[rows["metric"] == "probability"]
+        assert (chances.groupby("step")["value"].sum() <= 1 + 1e-5).all()
+
+    def test_is_deterministic(self, shipped):
+        pd.testing.assert_frame_equal(ask(shipped), ask(shipped))
+
+    def test_agrees_with_the_model(self, shipped):
+        import torch
+
+        model, tokenizer = shipped
+        ids = torch.tensor([tokenizer.encode(SENTENCE, add_special_tokens=False).ids])
+        true_id = int(ids[0, WORD])
+        ids[0, WORD] = tokenizer.token_to_id("[MASK]")
+        with torch.no_grad():
+            out = model(ids, num_steps=STEPS, output_deltas=True)
+        rows = ask(shipped)
+        last = rows[rows["step"] == STEPS].set_index("metric")["value"]
+        chances = out.logits[0, WORD].softmax(-1)
+        assert last["true_word_probability"] == pytest.approx(chances[true_id].item(), rel=1e-4)
+        assert last["probability"].max() == pytest.approx(chances.max().item(), rel=1e-4)
+        expected = out.deltas[-1][0].square().mean(-1).sqrt().numpy()
+        np.testing.assert_allclose(last["delta_rms"], expected, rtol=1e-4)
+
+    def test_the_hidden_word_is_not_seen(self, shipped):
+        sad, happy = (
+            ask(shipped, SENTENCE.replace("sad", word)).query("metric == 'gate'")["value"]
+            for word in ("sad", "happy")
+        )
+        assert sad.tolist() == happy.tolist()
+
+    def test_more_steps_leave_the_first_ones_as_they_were(self, shipped):
+        few, many = ask(shipped, steps=4), ask(shipped, steps=12)
+        gates = "metric == 'gate' and step <= 4"
+        np.testing.assert_allclose(few.query(gates)["value"], many.query(gates)["value"])
+
+    def test_a_rare_word_cannot_be_asked_for(self, shipped):
+        found = pnn_playground.words(*shipped, "The xylophone's sound 🙂")
+        assert [word.text for word in found] == ["The", "xylophone", "'", "s", "sound", "🙂"]
+        assert [word.askable for word in found][:2] == [True, False]
+        assert not found[-1].askable
+
+    @pytest.mark.parametrize(
+        ("question", "message"),
+        [
+            ({"sentence": "  "}, "sentence is '  '; allowed: at least one word"),
+            ({"sentence": "so " * 99}, r"sentence has 99 tokens; allowed: 1 to \d+"),
+            ({"word": 99}, "masked_word is 99; allowed: 0 to 9"),
+            ({"word": -1}, "masked_word is -1; allowed: 0 to 9"),
+            ({"steps": 13}, "num_steps is 13; allowed: 0 to 12"),
+            ({"steps": -1}, "num_steps is -1; allowed: 0 to 12"),
+            (
+                {"sentence": "A xylophone", "word": 1},
+                r"masked_word is 1 \(xylophone\), .* allowed: 0 \(A\)",
+            ),
+        ],
+    )
+    def test_errors_are_named(self, shipped, question, message):
+        with pytest.raises(ValueError, match=message):
+            ask(shipped, **question)
+
+    def test_an_answer_and_its_picture_take_less_than_two_seconds(self, shipped):
+        long = "the dog ran to the park " * 8
+        playground(lambda s: choices(shipped, s), drawing(shipped), long, 1, 12, 12)
+        started = time.process_time()  # of this process: others may be busy
+        playground(lambda s: choices(shipped, s), drawing(shipped), long, 1, 12, 12)
+        assert time.process_time() - started < 2
+
+
+def drawing(shipped):
+    def draw(sentence, word, steps):
+        return plots.answer(ask(shipped, sentence, word, steps), shipped[0].config.num_steps)
+
+    return draw
+
+
+class TestShown:
+    @pytest.mark.parametrize(("steps", "panels"), [(0, 2), (4, 6), (12, 6)])
+    def test_figure(self, shipped, steps, panels):
+        figure = plots.answer(ask(shipped, steps=steps), 4)
+        assert len(figure.axes) == panels
+        assert figure.get_suptitle() == "“lily was [MASK] because she lost her favorite toy.”"
+        guesses = figure.axes[0]
+        assert "sad" in [label.get_text() for label in guesses.get_yticklabels()]
+        assert ("trained for 4" in figure.axes[1].get_xlabel()) == (steps > 4)
+        plt.close("all")
+
+    def test_figure_of_many_words(self, shipped):
+        found = pnn_playground.gallery(*shipped, [SENTENCE], 5)
+        right, chance = plots.gallery(found, 4).axes
+        assert right.lines[0].get_ydata()[-1] == 100 * found.query("step == 5")["right"].mean()
+        assert len(chance.lines) == 9 + 2  # words, their mean, the dashed line
+        plt.close("all")
+
+    def test_sentences_follow_the_rows(self):
+        def rows(chances):
+            return pd.DataFrame(
+                [
+                    (step, metric, index, label, value)
+                    for step, (cat, dog) in enumerate(chances)
+                    for metric, index, label, value in (
+                        ("probability", 7, "cat", cat),
+                        ("probability", 8, "dog", dog),
+                        ("true_word_probability", 8, "dog", dog),
+                    )
+                ],
+                columns=pnn_playground.COLUMNS,
+            )
+
+        text = findings.path(rows([(0.5, 0.1), (0.3, 0.4)]))
+        assert text.startswith("The likeliest word is *cat* from step 0, *dog* from step 1: right.")
+        assert "*dog* goes from 10.0 % to 40.0 % in 1 steps." in text
+        assert "not the hidden word" in findings.path(rows([(0.5, 0.1), (0.5, 0.4)]))
+
+    def test_more_steps_are_counted(self):
+        words = [("aab", (0, 1, 0)), ("xyz", (0, 0, 1)), ("ppp", (1, 1, 1))]
+        found = pd.concat(
+            pd.DataFrame({"step": [0, 1, 2], "guess": list(guess), "right": np.array(right, bool)})
+            for guess, right in words
+        ).assign(true_word_probability=[0.1, 0.2, 0.3] * 3)
+        text = findings.more_steps(found, trained_steps=1)
+        assert text.startswith(
+            "Of 3 words hidden in turn, 1 are guessed from the embeddings, **2**"
+        )
+        assert "**2** after 2" in text and "0.10 → 0.20 → 0.30" in text
+        assert "2 guesses change: right ones gained 1, right ones lost 1." in text
+
+    def test_guesses_are_set_out_by_sentence(self, shipped):
+        found = pnn_playground.gallery(*shipped, [SENTENCE], 2)
+        table = findings.guesses(found, {SENTENCE: "sad"})
+        assert list(table.columns) == ["step 0", "step 1", "step 2"]
+        assert list(table.index) == ["Lily was [sad] because she lost her favorite toy."]
+
+    def test_model_without_results(self):
+        assert "no results are stored" in findings.model(pd.DataFrame())
+
+
+class TestWidgets:
+    @pytest.fixture
+    def parts(self, shipped):
+        box = playground(
+            lambda s: choices(shipped, s), drawing(shipped), SENTENCE, WORD, STEPS, most_steps=12
+        )
+        return box.children
+
+    def test_start_with_a_picture(self, parts):
+        text, hidden, slider, message, picture = parts
+        assert (text.value, hidden.label, slider.value) == (SENTENCE, "sad", STEPS)
+        assert picture.value.startswith('<img alt="What the model makes of the hidden word sad')
+        assert re.fullmatch(r"answered in \d+\.\d s", message.value)
+
+    def test_every_change_draws_once(self, parts):
+        text, hidden, slider, _, picture = parts
+        seen = [picture.value]
+        picture.observe(lambda change: seen.append(change.new), "value")
+        slider.value = 6
+        hidden.value = 8
+        assert "hidden word toy" in picture.value
+        text.value = "The dog was happy because he found a ball in the park."
+        assert hidden.value == 8 and hidden.label == "ball"
+        text.value = "The dog ran."
+        assert (hidden.label, len(hidden.options)) == ("The", 4)
+        assert len(seen) == len(set(seen)) == 5
+
+    def test_mistakes_are_told_and_mended(self, parts):
+        text, hidden, _, message, picture = parts
+        text.value = ""
+        assert "at least one word" in message.value
+        assert picture.value == "" and hidden.layout.display == "none"
+        text.value = "🙂"
+        assert "none of this sentence" in message.value
+        text.value = SENTENCE
+        assert picture.value and hidden.layout.display is None
+
+    def test_no_figure_is_left_open(self, parts):
+        assert plt.get_fignums() == []
+
+
+@pytest.mark.slow
+def test_release_writes_what_can_be_loaded(tmp_path, monkeypatch):
+    """Run the experiment at the smoke profile's size, and release it elsewhere."""
+    monkeypatch.delenv("PLASTICITY_DATA", raising=False)
+    arm = next(c for c in profiles.configs("pnn_refinement", "smoke") if c.variant == "pnn")
+    config = pnn_playground.Config.from_dict(arm.to_dict())
+    study = results.run("pnn_playground", [config], [0], profile="paper", runtime=CPU)
+    pnn_playground.release(study, tmp_path / "model")
+    model, tokenizer = pnn_playground.load(tmp_path / "model")
+    assert model.config.hidden_size == config.hidden_size
+    assert len(pnn_playground.answer(model, tokenizer, "a dog", 0, 2))
+    card = (tmp_path / "model/README.md").read_text()
+    value = study.rows.set_index(["metric", "split", "step"])["value"]
+    assert f"| test | {value['accuracy', 'test', 0]:.1f} %" in card
+    assert f"| learning_rate | {config.learning_rate} |" in card
+    assert "machine-written" in card
+    assert f"{value['accuracy', 'test', 0]:.1f} %" in findings.model(study.rows)
+    assert value["answer_seconds", "playground", pnn_playground.MOST_STEPS] < 2
+    size = (tmp_path / "model/model/model.safetensors").stat().st_size
+    assert value["bytes", "playground", 0] == size
+
+
+def test_only_a_pnn_can_be_shipped():
+    with pytest.raises(ValueError, match="architecture is 'bert'; allowed: 'pnn'"):
+        pnn_playground.Config(architecture="bert")
+    [config] = profiles.configs("pnn_playground", "paper")
+    assert issubclass(pnn_playground.Config, pnn_refinement.Config)
+    assert config.corpus == "stories"
+
+
+def test_the_page_starts_with_the_question_of_its_figure():
+    declared = notebooks.declared(paths.NOTEBOOKS / "39_pnn_playground.ipynb")
+    values = tuple(declared[name]["default"] for name in ("sentence", "word", "steps"))
+    assert values == pnn_playground.FIRST
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """Serve a copy of the notebook in JupyterLab, with the cells that its widgets need."""
+    notebook = nbformat.read(paths.NOTEBOOKS / "39_pnn_playground.ipynb", as_version=4)
+    needed = r"profile =|from IPython|study =|def choices"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    notebook.cells = [cell for cell in code if re.search(needed, cell.source, re.M)]
+    (tmp_path / "shown").mkdir()
+    nbformat.write(notebook, tmp_path / "shown/page.ipynb")
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    options = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
+    options += ["--IdentityProvider.token=t", f"--ServerApp.root_dir={tmp_path / 'shown'}"]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], stderr=log)
+        try:
+            yield address(tmp_path / "log")
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def address(log: Path) -> str:
+    for _ in range(600):
+        if found := re.search(r"http://127\.0\.0\.1:\d+/", log.read_text()):
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not on PATH")
+def test_widgets_react_in_jupyterlab(lab):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1400, "height": 1300})
+        page.set_default_timeout(300_000)  # it takes seconds where others do not keep the machine busy
+        page.goto(f"{lab}lab/tree/page.ipynb?token=t")
+        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        picture = page.locator(PICTURE)
+
+        def changes(act):
+            before = picture.get_attribute("src")
+            act()
+            page.wait_for_function(CHANGED, arg=before)
+
+        text = page.locator(".widget-text input")
+        text.wait_for()
+        text.fill("The dog ran to the park.")
+        changes(lambda: text.press("Enter"))
+        changes(lambda: page.locator(".widget-toggle-button", has_text="park").click())
+        assert "park" in picture.get_attribute("alt")
+        changes(lambda: page.locator(".widget-slider .noUi-handle").press("ArrowRight"))
+        text.fill(" ")
+        text.press("Enter")
+        page.get_by_text("allowed: at least one word").wait_for()
+        assert picture.count() == 0
+        assert not page.locator(".widget-toggle-button").first.is_visible()
+        browser.close()
