@@ -353,9 +353,9 @@ def test_widgets_react_in_jupyterlab(lab):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page(viewport={"width": 1400, "height": 1300})
-        page.set_default_timeout(300_000)  # it takes seconds where others do not keep the machine busy
+        page.set_default_timeout(300_000)  # a busy machine takes long to import torch
         page.goto(f"{lab}lab/tree/page.ipynb?token=t")
-        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # else Lab asks for a kernel
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         picture = page.locator(PICTURE)

@@ -1,12 +1,14 @@
-"""What PNN costs beside a BERT of as many layers as it has steps: time, memory and FLOPs.
+"""What PNN costs beside BERT: time, memory and floating-point operations.
 
-Three comparisons, each with forward and backward pass at the same width, heads, feed-forward
-width and batch: the blocks alone; a whole training step, both with the head on hidden tokens only;
-and a whole training step against transformers' own BERT, which reads out every position.
+Three comparisons, each with forward and backward pass at the same width, heads and batch, against a
+BERT of as many layers as PNN has steps unless told otherwise: the blocks alone; a whole training
+step, both with the head on hidden tokens only; and a whole training step against transformers' own
+BERT, which reads out every position.
 """
 
 import math
 import multiprocessing
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,8 +39,10 @@ class Config(ExperimentConfig):
 
     hidden_size: int = setting(768, "width of the state")
     num_attention_heads: int = setting(12, "attention heads")
-    intermediate_size: int = setting(2048, "feed-forward width of both models")
-    num_steps: int = setting(4, "PNN's steps and BERT's layers")
+    intermediate_size: int = setting(2048, "PNN's feed-forward width")
+    bert_intermediate_size: int = setting(2048, "BERT's feed-forward width")
+    num_steps: int = setting(4, "PNN's steps")
+    num_hidden_layers: int = setting(4, "BERT's layers")
     vocab_size: int = setting(30522, "word pieces")
     sequence_length: int = setting(128, "tokens per sequence")
     batch_size: int = setting(8, "sequences per step")
@@ -51,8 +55,9 @@ class Config(ExperimentConfig):
     def __post_init__(self):
         """Check types and ranges."""
         super().__post_init__()
-        positive = "hidden_size num_attention_heads intermediate_size num_steps sequence_length"
-        for name in f"{positive} batch_size repeats".split():
+        positive = "hidden_size num_attention_heads intermediate_size bert_intermediate_size"
+        positive += " num_steps num_hidden_layers sequence_length batch_size repeats"
+        for name in positive.split():
             check_range(name, getattr(self, name), 1, math.inf)
         check_range("vocab_size", self.vocab_size, 6, math.inf)
         check_range("dropout", self.dropout, 0, 0.99)
@@ -94,22 +99,23 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
                 for name, seconds in zip(names, pair, strict=True)
             ]
             rows.append((repeat, comparison, "time_ratio", pair[0] / pair[1]))
-        peaks = [_peak_bytes(config, comparison, name, seed, runtime.device) for name in names]
-        rows += [
-            (0, f"{comparison}/{name}", "peak_bytes", peak)
-            for name, peak in zip(names, peaks, strict=True)
-        ]
-        rows.append((0, comparison, "memory_ratio", peaks[0] / peaks[1]))
         flops = [_flops(config, comparison, name) for name in names]
         rows += [
             (0, f"{comparison}/{name}", "step_flops", value)
             for name, value in zip(names, flops, strict=True)
         ]
         rows.append((0, comparison, "flop_ratio", flops[0] / flops[1]))
-        if comparison == "masked_step":
-            tokens = config.batch_size * config.sequence_length
-            median = sorted(times["pnn"])[len(times["pnn"]) // 2]
-            rows.append((0, "pnn", "tokens_per_second", tokens / median))
+        tokens = config.batch_size * config.sequence_length
+        rows += [
+            (
+                0,
+                f"{comparison}/{name}",
+                "tokens_per_second",
+                tokens / statistics.median(times[name]),
+            )
+            for name in names
+        ]
+    rows += _memory_rows(config, seed, runtime.device)
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
 
@@ -123,15 +129,19 @@ def _model_config(config: Config, name: str):
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
         "num_attention_heads": config.num_attention_heads,
-        "intermediate_size": config.intermediate_size,
         "max_position_embeddings": config.sequence_length,
         "hidden_dropout_prob": config.dropout,
     }
     if name == "pnn":
-        return PnnConfig(**shared, num_steps=config.num_steps)
-    bert = {**shared, "attention_probs_dropout_prob": config.dropout}
-    kind = BertConfig if name == "stock" else BertBaselineConfig
-    return kind(**bert, num_hidden_layers=config.num_steps)
+        return PnnConfig(
+            **shared, intermediate_size=config.intermediate_size, num_steps=config.num_steps
+        )
+    return (BertConfig if name == "stock" else BertBaselineConfig)(
+        **shared,
+        intermediate_size=config.bert_intermediate_size,
+        num_hidden_layers=config.num_hidden_layers,
+        attention_probs_dropout_prob=config.dropout,
+    )
 
 
 def _model(config: Config, name: str, seed: int, device: str):
@@ -157,7 +167,7 @@ def _device(device: str) -> str:
 
 
 def _work(config: Config, comparison: str, name: str, seed: int, device: str) -> Callable:
-    """Return a function that does one forward and backward pass, or one training step."""
+    """Return a function that does a pass through the blocks and back, or else a training step."""
     import torch
 
     model = _model(config, name, seed, device)
@@ -226,13 +236,19 @@ def _in_turns(works: dict[str, Callable], repeats: int) -> dict[str, list[float]
     return times
 
 
-def _peak_bytes(*arguments) -> float:
-    """Return the peak memory of a work, of a process that does nothing else."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_here, arguments)
+def _memory_rows(config: Config, seed: int, device: str) -> list[tuple]:
+    """Return the peak memory of whole steps, each taken in a process that does nothing else."""
+    peaks, rows = {}, []
+    for name in ("pnn", "bert", "stock"):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            peaks[name] = pool.apply(_peak_here, (config, name, seed, device))
+        rows.append((0, name, "peak_bytes", peaks[name]))
+    for comparison, other in (("masked_step", "bert"), ("stock_step", "stock")):
+        rows.append((0, comparison, "memory_ratio", peaks["pnn"] / peaks[other]))
+    return rows
 
 
-def _peak_here(config: Config, comparison: str, name: str, seed: int, device: str) -> float:
+def _peak_here(config: Config, name: str, seed: int, device: str) -> float:
     """Return by how much the memory grows at most, weights and optimizer state included."""
     import torch
 
@@ -240,13 +256,13 @@ def _peak_here(config: Config, comparison: str, name: str, seed: int, device: st
 
     torch.set_num_threads(1)
     if _device(device) == "cuda":
-        work = _work(config, comparison, name, seed, device)
+        work = _work(config, "step", name, seed, device)
         work()
         torch.cuda.reset_peak_memory_stats()
         work()
         return float(torch.cuda.max_memory_allocated())
     before = _memory("VmRSS")
-    work = _work(config, comparison, name, seed, device)
+    work = _work(config, "step", name, seed, device)
     work()
     work()
     return _memory("VmHWM") - before

@@ -1,5 +1,6 @@
 """What the measurements of PNN's cost say, made from the numbers."""
 
+import numpy as np
 import pandas as pd
 
 from plasticity.companion.statistics import bootstrap_interval
@@ -10,6 +11,8 @@ COMPARISONS = {
     "masked_step": "a training step, heads on hidden tokens",
     "stock_step": "a training step against transformers' BERT",
 }
+MODELS = {"pnn": "PNN", "bert": "BERT, 12 layers"}
+PAPER_MODELS = "paper_models"  # the variant with the paper's own pair, of unequal depth
 SLACK = 0.03  # of the time ratio over the ratio of operations
 
 
@@ -19,7 +22,7 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        Tidy rows of ``pnn_speed``.
+        Tidy rows of ``pnn_speed``. Only pairs of equal depth have goals.
 
     Returns
     -------
@@ -28,11 +31,12 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
         a 95% bootstrap interval.
     """
     lines = {}
-    for variant, own in rows.groupby("variant", sort=False):
+    alike = rows[rows["variant"] != PAPER_MODELS]
+    for variant, own in alike.groupby("variant", sort=False):
         for comparison, name in COMPARISONS.items():
             part = own[own["split"] == comparison].set_index("metric")["value"]
-            ratio = bootstrap_interval(part["time_ratio"], statistic="median")
-            flops, memory = part["flop_ratio"], part["memory_ratio"]
+            ratio = bootstrap_interval(part["time_ratio"], statistic=np.median)
+            flops, memory = part["flop_ratio"], part.get("memory_ratio")
             goal = {"blocks": flops + SLACK, "stock_step": 1.0}.get(comparison)
             lines[variant, name] = {
                 "PNN, s": f"{_median(own, comparison, 'pnn'):.3f}",
@@ -41,7 +45,7 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
                 "FLOP ratio": f"{flops:.3f}",
                 "goal": "reported" if goal is None else f"≤ {goal:.3f}",
                 "met": "" if goal is None else _met(ratio.mean, goal),
-                "memory ratio": f"{memory:.2f}",
+                "memory ratio": "" if memory is None else f"{memory:.2f}",
             }
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -54,6 +58,37 @@ def _median(rows: pd.DataFrame, comparison: str, *models: str) -> float:
     splits = [f"{comparison}/{model}" for model in models]
     chosen = (rows["metric"] == "step_seconds") & rows["split"].isin(splits)
     return rows.loc[chosen, "value"].median()
+
+
+def training(rows: pd.DataFrame, train_tokens: int) -> pd.DataFrame:
+    """Set out what training the paper's own models would take on the machine that was measured.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_speed`` with the variant ``paper_models``.
+    train_tokens : int
+        Tokens that the paper's training sees.
+
+    Returns
+    -------
+    DataFrame
+        Texts, one row for each model; a step has the head on hidden tokens only.
+    """
+    own = rows[rows["variant"] == PAPER_MODELS]
+    peaks = own[own["metric"] == "peak_bytes"].set_index("split")["value"]
+    lines = {}
+    for model, name in MODELS.items():
+        step = own[own["split"] == f"masked_step/{model}"].set_index("metric")["value"]
+        rate = step["tokens_per_second"].item()
+        seconds = step["step_seconds"].median()
+        lines[name] = {
+            "tokens/s": f"{rate:,.0f}",
+            "peak memory, GB": f"{peaks[model] / 1e9:.1f}",
+            "GFLOP/s": f"{step['step_flops'] / seconds / 1e9:,.0f}",
+            "the paper's tokens would take, days": f"{train_tokens / rate / 86400:,.0f}",
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
 
 
 def training_time(rows: pd.DataFrame) -> str:

@@ -127,9 +127,9 @@ def _sizes(axes: Axes, rows: pd.DataFrame) -> None:
         if len(part):
             axes.plot(part["step"], part["value"], "o-", color=colour, label=name)
     axes.set_xticks(range(int(rows["step"].max()) + 1))
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.3 * hidden[hidden["metric"].isin(list(names))]["value"].max())
     axes.set(xlabel="refinement step", ylabel="root mean square", title=f"Size, at {MASK}")
-    axes.legend(fontsize=9, loc="center right")
+    axes.legend(fontsize=9, loc="upper left")  # above the lines
 
 
 def _gates(axes: Axes, bar: Axes, rows: pd.DataFrame) -> None:
