@@ -19,6 +19,7 @@ import plasticity
 from plasticity.companion import datasets
 from plasticity.companion.configuration import ExperimentConfig, experiment_module
 
+MOST_NAMED = 12  # variants that are listed; of more, the number is told
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -200,7 +201,8 @@ def _profile_line(records: list[dict[str, Any]]) -> str:
     counts = sorted(set(seeds.values()))
     numbers = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     profiles = _listed(record["profile"] for record in records)
-    line = f"**Profile** {profiles}, seeds per variant: {numbers}, variants: {', '.join(seeds)}."
+    named = ", ".join(seeds) if len(seeds) <= MOST_NAMED else str(len(seeds))
+    line = f"**Profile** {profiles}, seeds per variant: {numbers}, variants: {named}."
     if any(record["profile"] == "smoke" for record in records):
         line += " A smoke run shows that the code works; its numbers are not results."
     if any(record["profile"] == "custom" for record in records):
