@@ -336,7 +336,7 @@ def test_findings_of_a_plateau_claim_nothing():
     assert "frequency predicts nothing" in text
     assert (rows.query("metric == 'easy_needs_fewer_steps_than_null'")["value"] == 0).all()
     table = findings.classes(rows, plots.LABELS)
-    assert table.loc["medium", "steps: BERT with PNN's losses"] == "—"
+    assert table.loc["medium", "steps: BERT, 12 layers, PNN's losses"] == "—"
     assert table.loc["medium", "steps: paper"] == "2.29"
 
 
@@ -376,7 +376,8 @@ def test_figures_have_what_the_rows_hold():
         ticks = [tick.get_text() for tick in figure.axes[1].get_xticklabels()]
         assert ("no token" in ticks[1]) == (variant == "bert_stepwise")
     rules = plots.rules(summary)
-    assert [axes.get_title(loc="left") for axes in rules.axes] == ["PNN", "BERT with PNN's losses"]
+    titles = [axes.get_title(loc="left") for axes in rules.axes]
+    assert titles == ["PNN", "BERT, 12 layers, PNN's losses"]
     gaps = plots.nulls_and_frequency(summary).axes[0]
     measured = summary.query("metric == 'step_gap' and variant == 'pnn'").set_index("split")["mean"]
     tallest = gaps.patches[0].get_height()

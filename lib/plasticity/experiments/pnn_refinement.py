@@ -63,8 +63,8 @@ class Config(ExperimentConfig):
     num_hidden_layers: int = setting(12, "BERT's layers")
     share_layers: bool = setting(False, "BERT: one layer applied num_hidden_layers times")
     dropout: float = setting(0.1, "dropout everywhere")
-    initialization: str = setting("normal", "normal (the reference) or width_scaled")
-    position_scale: float = setting(1.0, "width_scaled: size of positions relative to tokens")
+    initialization: str = setting("normal", "normal (the reference), width_scaled, depth_scaled")
+    position_scale: float = setting(1.0, "scaled starts: size of positions relative to tokens")
     mask_probability: float = setting(0.15, "share of tokens hidden, always as [MASK]")
     train_tokens: int = setting(1_920_000_000, "tokens seen, padding included")
     batch_size: int = setting(1152, "sequences per update")
@@ -90,7 +90,8 @@ class Config(ExperimentConfig):
         check_choice("reading", self.reading, ("as_released", "as_paper"))
         check_choice("budget", self.budget, ("tokens", "compute"))
         check_choice("layout", self.layout, ("lines", "blocks"))
-        check_choice("initialization", self.initialization, ("normal", "width_scaled"))
+        starts = ("normal", "width_scaled", "depth_scaled")
+        check_choice("initialization", self.initialization, starts)
         check_choice("mixed_precision", self.mixed_precision, ("no", "bf16"))
         positive = "sequence_length hidden_size num_attention_heads intermediate_size"
         positive += " bert_intermediate_size num_steps num_hidden_layers num_readouts train_tokens"

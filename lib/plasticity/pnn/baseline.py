@@ -9,7 +9,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.bert.modeling_bert import BertLayer, BertPreTrainedModel
 
 from plasticity.pnn.configuration import BertBaselineConfig, linear_step_weights
-from plasticity.pnn.initialization import scale_positions, scale_to_width
+from plasticity.pnn.initialization import scale_branch, scale_positions, scale_to_width
 from plasticity.pnn.modeling import (
     Embeddings,
     MaskedLMOutput,
@@ -57,10 +57,17 @@ class BertBaselineForMaskedLM(TokenEmbeddingAccess, BertPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if self.config.initialization == "width_scaled":
+        if self.config.initialization != "normal":
             scale_to_width(module)
             if isinstance(module, PositionEmbedding):
                 scale_positions(module, self.config.position_scale)
+        if self.config.initialization == "depth_scaled" and module in self._branch_outputs():
+            scale_branch(module, self.config.num_hidden_layers)
+
+    def _branch_outputs(self) -> list[nn.Module]:
+        """Return the last layer of every residual branch."""
+        pairs = ((layer.attention.output.dense, layer.output.dense) for layer in self.layers)
+        return [module for pair in pairs for module in pair]
 
     def forward(
         self,

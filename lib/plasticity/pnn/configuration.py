@@ -4,7 +4,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import BertConfig, PreTrainedConfig
 
 READINGS = ("as_released", "as_paper")
-INITIALIZATIONS = ("normal", "width_scaled")
+INITIALIZATIONS = ("normal", "width_scaled", "depth_scaled")
 
 
 def linear_step_weights(num_steps: int) -> list[float]:
@@ -66,12 +66,12 @@ class PnnConfig(PreTrainedConfig):
     reading : {"as_released", "as_paper"}
         The released code normalises the feed-forward output and its zero initialisation is
         overwritten; the paper's equations have no such normalisation and start that layer at zero.
-    initialization : {"normal", "width_scaled"}
+    initialization : {"normal", "width_scaled", "depth_scaled"}
         ``normal`` draws every linear layer and embedding from N(0, `initializer_range`), as the
-        reference does; ``width_scaled`` is described in `plasticity.pnn.initialization`.
+        reference does; the others are described in `plasticity.pnn.initialization`.
     position_scale : float
-        Size of the position embeddings relative to the tokens' in a ``width_scaled`` start, above
-        0; PNN and BERT start to learn at different ones.
+        Size of the position embeddings relative to the tokens' in a scaled start, above 0; PNN and
+        BERT start to learn at different ones.
     initializer_range : float
         Standard deviation of the normal initialisation, above 0.
     layer_norm_eps : float
@@ -145,7 +145,7 @@ class BertBaselineConfig(BertConfig):
         last layer alone); 4 gives it the step-wise losses of PNN.
     share_layers : bool
         Apply one layer `num_hidden_layers` times, as ALBERT does: recurrence without PNN's deltas.
-    initialization : {"normal", "width_scaled"}
+    initialization : {"normal", "width_scaled", "depth_scaled"}
         As in `PnnConfig`.
     position_scale : float
         As in `PnnConfig`.

@@ -5,6 +5,10 @@ At widths of 64 to 128 the blocks then pass almost no signal and training stays 
 most frequent token. ``width_scaled`` starts linear layers Xavier-uniform, token embeddings with a
 standard deviation of ``hidden_size ** -0.5``, and positions as sinusoids of ``position_scale``
 times that size: all hidden tokens look alike, so where they stand is what attention has to go by.
+``depth_scaled`` does the same, and starts the last layer of every residual branch smaller by the
+square root of twice the number of blocks (Radford et al. 2019, section 2.3; Shoeybi et al. 2019 for
+BERT), so that a deep stack starts close to its embeddings. Twelve layers of BERT hardly learn here
+without it.
 """
 
 import math
@@ -37,6 +41,11 @@ def scale_to_width(module: nn.Module) -> None:
         init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
         init.normal_(module.weight, std=module.embedding_dim**-0.5)
+
+
+def scale_branch(last: nn.Linear, blocks: int) -> None:
+    """Shrink the last layer of a residual branch, for a state that `blocks` blocks add to."""
+    init.copy_(last.weight, last.weight * (2 * blocks) ** -0.5)
 
 
 def scale_positions(embedding: nn.Embedding, scale: float) -> None:

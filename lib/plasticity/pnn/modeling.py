@@ -15,7 +15,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import ModelOutput
 
 from plasticity.pnn.configuration import PnnConfig, linear_step_weights
-from plasticity.pnn.initialization import scale_positions, scale_to_width
+from plasticity.pnn.initialization import scale_branch, scale_positions, scale_to_width
 from plasticity.pnn.masking import IGNORED_LABEL
 
 
@@ -69,7 +69,11 @@ class PackedProjection(nn.Linear):
     """Query, key and value in one matrix, which starts as torch's own attention does."""
 
 
-class ProposalLinear(nn.Linear):
+class BranchLinear(nn.Linear):
+    """The last layer of a branch that is added to the state."""
+
+
+class ProposalLinear(BranchLinear):
     """The refiner's last layer, which the paper starts at zero."""
 
 
@@ -102,7 +106,7 @@ class SelfAttention(nn.Module):
         self.num_heads = config.num_attention_heads
         self.dropout = config.hidden_dropout_prob
         self.projection = PackedProjection(config.hidden_size, 3 * config.hidden_size)
-        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+        self.output = BranchLinear(config.hidden_size, config.hidden_size)
 
     def forward(self, state: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Attend; `attention_mask` is boolean (batch, 1, 1, length), True where a key counts."""
@@ -180,10 +184,12 @@ class PnnPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if self.config.initialization == "width_scaled":
+        if self.config.initialization != "normal":
             scale_to_width(module)
             if isinstance(module, PositionEmbedding):
                 scale_positions(module, self.config.position_scale)
+        if self.config.initialization == "depth_scaled" and isinstance(module, BranchLinear):
+            scale_branch(module, self.config.num_steps)
         if isinstance(module, PackedProjection):
             init.xavier_uniform_(module.weight)
         elif isinstance(module, Gate):
