@@ -260,7 +260,11 @@ def test_trials_are_set_out_by_arm_and_the_lowest_is_ticked():
     ]
     text = tuning.choice(rows, configs, plots.LABELS)
     assert "- PNN: rate 0.0003, warm-up 500, positions × 3; 2 of 2 trials left" in text
-    assert "the loss of PNN (5.00 → 4.50) is lower, that of BERT, 12 layers (5.20 → 5.60)" in text
+    assert (
+        "With larger positions at the start, and all else the same (1 pair of trials), the loss "
+        "changes on average by PNN -0.50, BERT, 12 layers +0.40."
+    ) in text
+    assert "scaled with depth" not in text  # no two trials differ in that alone
 
 
 def test_trials_that_never_left_the_plateau_say_so():

@@ -133,7 +133,7 @@ def test_fresh_model_as_released_updates_at_once():
 
 def test_fresh_model_as_in_the_paper_starts_at_zero():
     torch.manual_seed(0)
-    for initialization in ("normal", "width_scaled"):
+    for initialization in ("normal", "width_scaled", "depth_scaled"):
         model = PnnModel(small(reading="as_paper", initialization=initialization))
         out = model.eval()(torch.arange(5, 13)[None], output_deltas=True)
         assert all(delta.abs().max() == 0 for delta in out.deltas)
@@ -221,6 +221,34 @@ def test_positions_start_at_the_size_that_is_asked_for(model_class):
         )
 
     torch.testing.assert_close(size(3.0), 3 * size(1.0))
+
+
+@pytest.mark.parametrize(
+    ("model_class", "changes", "branches", "factor"),
+    [
+        (PnnForMaskedLM, {"num_steps": 2}, ("refiner.attention.output", "refiner.contract"), 0.5),
+        (
+            BertBaselineForMaskedLM,
+            {"num_hidden_layers": 8},
+            ("attention.output.dense", "output.dense"),
+            0.25,
+        ),
+    ],
+    ids=["pnn", "bert"],
+)
+def test_a_depth_scaled_start_shrinks_what_is_added_to_the_state(
+    model_class, changes, branches, factor
+):
+    def start(initialization):
+        torch.manual_seed(0)
+        config = model_class.config_class(**SIZES, **changes, initialization=initialization)
+        return dict(model_class(config).named_parameters())
+
+    width, depth = start("width_scaled"), start("depth_scaled")
+    shrunk = [name for name in width if name.endswith(tuple(f"{b}.weight" for b in branches))]
+    assert len(shrunk) == 2 * changes.get("num_hidden_layers", 1)
+    for name, weight in width.items():
+        torch.testing.assert_close(depth[name], weight * (factor if name in shrunk else 1.0))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,29 @@
 """What the trials of each arm's settings say, made from the numbers."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
 from plasticity.experiments.pnn_refinement import PLATEAU_MARGIN
+
+SETTINGS = ("learning_rate", "warmup_steps", "position_scale", "initialization")
+MORAL = "A start chosen on one arm alone would decide the race."
+
+
+class StartChange(NamedTuple):
+    """A change of one setting of the start, between two trials that are otherwise alike."""
+
+    setting: str
+    plain: float | str
+    changed: float | str
+    name: str
+
+
+STARTS = (
+    StartChange("position_scale", 1.0, 3.0, "larger positions at the start"),
+    StartChange("initialization", "width_scaled", "depth_scaled", "a start scaled with depth"),
+)
 
 
 def trials(rows: pd.DataFrame, configs: Sequence, labels: Mapping[str, str]) -> pd.DataFrame:
@@ -53,11 +72,11 @@ def _by_trial(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _settings(config) -> str:
     """Return what a trial sets, in words."""
-    start = (
-        "reference's start"
-        if config.initialization == "normal"
-        else f"positions × {config.position_scale:g}"
-    )
+    start = {
+        "normal": "reference's start",
+        "width_scaled": f"positions × {config.position_scale:g}",
+        "depth_scaled": f"positions × {config.position_scale:g}, scaled with depth",
+    }[config.initialization]
     return f"rate {config.learning_rate:g}, warm-up {config.warmup_steps}, {start}"
 
 
@@ -83,25 +102,29 @@ def choice(rows: pd.DataFrame, configs: Sequence, labels: Mapping[str, str]) -> 
             line += f"; {left} of {len(own)} trials left the plateau"
         lines.append(f"{line}.")
     runs = f"Each trial is one run of one seed over {configs[0].train_tokens:,} tokens."
-    return "\n".join([*lines, "", f"{_start(found, configs, labels)} {runs}"])
+    starts = [_start(found, configs, labels, start) for start in STARTS]
+    return "\n".join([*lines, "", " ".join([*filter(None, starts), MORAL, runs])])
 
 
-def _start(found: pd.DataFrame, configs: Sequence, labels: Mapping[str, str]) -> str:
-    """Say what the size of positions does where nothing else differs."""
-    arms = dict.fromkeys(arm for arm, _ in found.index)
-    same = {}
+def _start(
+    found: pd.DataFrame, configs: Sequence, labels: Mapping[str, str], start: StartChange
+) -> str:
+    """Say what one change of the start does to every arm's loss where nothing else differs."""
+    same: dict[tuple, dict] = {}
     for config in configs:
-        key = (config.learning_rate, config.warmup_steps, config.initialization)
-        same.setdefault(key, {})[config.position_scale] = _trial(config.variant)
-    (sizes,) = [trials for trials in same.values() if len(trials) > 1]
-    small, large = sorted(sizes)
-    better, worse = [], []
-    for arm in arms:
-        before, after = (found.loc[(arm, sizes[size]), "loss"] for size in (small, large))
-        text = f"{labels.get(arm, arm)} ({before:.2f} → {after:.2f})"
-        (better if after < before else worse).append(text)
+        key = tuple(getattr(config, name) for name in SETTINGS if name != start.setting)
+        same.setdefault(key, {})[getattr(config, start.setting)] = _trial(config.variant)
+    wanted = {start.plain, start.changed}
+    pairs = [trials for trials in same.values() if wanted <= trials.keys()]
+    if not pairs:
+        return ""
+    changes = []
+    for arm in dict.fromkeys(arm for arm, _ in found.index):
+        loss = found.loc[arm, "loss"]
+        mean = sum(loss[pair[start.changed]] - loss[pair[start.plain]] for pair in pairs)
+        changes.append(f"{labels.get(arm, arm)} {mean / len(pairs):+.2f}")
     return (
-        f"With positions {large:g} times the size of tokens rather than {small:g}, and all else "
-        f"the same, the loss of {', '.join(better) or 'no arm'} is lower, that of "
-        f"{', '.join(worse) or 'no arm'} is not: a start chosen on one arm alone decides the race."
+        f"With {start.name}, and all else the same ({len(pairs)} "
+        f"pair{'s' if len(pairs) > 1 else ''} of trials), the loss changes on average by "
+        f"{', '.join(changes)}."
     )
