@@ -16,7 +16,7 @@ from plasticity.experiments.pnn_convergence import CONTRASTS, NULLS, RULES, anal
 from plasticity.findings import pnn_convergence as findings
 from plasticity.plots import pnn_convergence as plots
 from plasticity.pnn import PnnConfig, PnnForMaskedLM, convergence
-from plasticity.pnn.convergence import CLASSES
+from plasticity.pnn.convergence import CLASSES, resampled_means
 from plasticity.pnn.trajectories import Trajectories, follow
 
 PATHS = {  # predictions after the embeddings and four steps, with what each rule says of target 7
@@ -147,7 +147,8 @@ def constructed(knows: float, tokens: int = 3000) -> Trajectories:
 
 def gap_and_nulls(paths: Trajectories) -> dict[str, float]:
     config = pnn_convergence.Config(permutations=100)
-    rows = analyse(paths, paths, np.arange(100)[::-1], config, np.random.default_rng(1))
+    counts, rng = np.arange(100)[::-1], np.random.default_rng(1)
+    rows = analyse(paths, paths, paths.sequences, counts, config, rng)
     named = {
         metric: value
         for _, split, metric, value in rows
@@ -155,6 +156,18 @@ def gap_and_nulls(paths: Trajectories) -> dict[str, float]:
     }
     checks = {metric: value for _, _, metric, value in rows if metric.startswith("easy_needs")}
     return named | checks
+
+
+def test_texts_that_are_all_alike_make_a_gap_certain_and_two_groups_of_them_do_not():
+    classes = np.tile([0, 2], 100)
+    alike, apart = np.tile([1, 3], 100), np.where(np.arange(200) < 100, 1, np.tile([1, 3], 100))
+    rng = np.random.default_rng(0)
+    texts = np.repeat(np.arange(4), 50)
+    for steps, spread in ((alike, 0.0), (apart, 0.5)):
+        means = resampled_means(steps[None], classes, texts, 400, rng)
+        gaps = means[:, 0, 2] - means[:, 0, 0]
+        assert gaps.mean() == pytest.approx(2.0 if steps is alike else 1.0, abs=0.15)
+        assert gaps.std() == pytest.approx(spread, abs=0.1)  # of 4 texts, not of 200 tokens
 
 
 def test_exchanged_labels_leave_no_gap():
@@ -193,7 +206,7 @@ def real_effect(tokens: int = 600) -> Trajectories:
     predictions = by_class[classes].T.copy()
     predictions[:, :30:3] = np.array([7, 6, 6, 6, 6])[:, None]  # easy tokens that end wrong
     size = np.ones((4, tokens), dtype=np.float32)
-    return Trajectories(predictions, np.array([7, 8, 9])[classes], classes, size, size)
+    return Trajectories(predictions, np.array([7, 8, 9])[classes], np.arange(tokens), size, size)
 
 
 def test_a_real_effect_passes_every_null():
@@ -274,7 +287,7 @@ def rows_of(
     for variant, one in paths_by_variant.items():
         for seed in range(seeds):
             rng = np.random.default_rng(seed)
-            rows = analyse(one, one, np.arange(100)[::-1], config, rng)
+            rows = analyse(one, one, one.sequences, np.arange(100)[::-1], config, rng)
             rows.append((0, "test", "accuracy_over_guess", over))
             frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
             frames.append(frame[np.isfinite(frame["value"])].assign(variant=variant, seed=seed))
@@ -310,7 +323,8 @@ def test_rows_of_an_analysis_are_complete_and_add_up():
 def test_thresholds_come_from_the_validation_set():
     test, validation = constructed(0.5), plateau()
     config = pnn_convergence.Config(permutations=20, small_share=0.9)
-    rows = analyse(test, validation, np.arange(100), config, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    rows = analyse(test, validation, test.sequences, np.arange(100), config, rng)
     values = {(split, metric): value for _, split, metric, value in rows}
     assert values["validation", "divergence_threshold"] == 0
     assert values["all", "small_divergence_step"] == 4  # nothing is smaller than no move at all
@@ -318,11 +332,11 @@ def test_thresholds_come_from_the_validation_set():
 
 def test_findings_part_what_is_forced_from_what_is_not():
     forced = findings.convergence(rows_of({"pnn": constructed(0.0)}), plots.LABELS)
-    assert "cannot be told from chance: the gap exceeds the bounds of both in 0 of 2" in forced
+    assert "cannot be told from chance: both gaps pass every null in 0 of 2" in forced
     assert "Not so in PNN." in forced
     assert "plateau" not in forced
     knows = findings.convergence(rows_of({"pnn": real_effect()}), plots.LABELS)
-    assert "The rest is emergent: the gap exceeds the bounds of both in 2 of 2 seeds" in knows
+    assert "The rest is emergent: both gaps pass every null in 2 of 2 seeds" in knows
     assert "sooner than the definition forces in PNN." in knows
 
 

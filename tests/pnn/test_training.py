@@ -56,6 +56,8 @@ def test_two_processes_follow_the_same_curve_as_one(tmp_path):
         launcher=(*torchrun, "--nproc_per_node", "2"),
         TOY_DROPOUT="0",
     )
+    shares = [(tmp_path / f"{name}.processes").read_text() for name in ("one", "two")]
+    assert shares == ["1", "2"]  # else two runs of the whole batch would agree just as well
     one, two = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("one", "two"))
     assert [point["tokens"] for point in one] == [point["tokens"] for point in two]
     for name in ("train_loss", "loss"):

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
 from plasticity.pnn import PnnConfig, PnnForMaskedLM
@@ -82,6 +83,7 @@ def main() -> None:
     if int(os.environ.get("RANK", "0")) == 0:
         save_file(dict(model.state_dict()), out)
         out.with_suffix(".json").write_text(json.dumps(run.curve))
+        out.with_suffix(".processes").write_text(str(AcceleratorState().num_processes))
 
 
 if __name__ == "__main__":

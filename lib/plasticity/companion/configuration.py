@@ -88,6 +88,20 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     )
 
 
+def setting(default: Any, help_text: str) -> Any:
+    """Return a field of a config, with its default and its help text.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True)
+    ... class Config(ExperimentConfig):
+    ...     hidden_size: int = setting(64, "width of the state")
+    >>> Config().hidden_size
+    64
+    """
+    return field(default=default, metadata={"help": help_text})
+
+
 @dataclass(frozen=True)
 class ExperimentConfig:
     """Everything that decides the result of one arm of an experiment, except the seed.

@@ -15,9 +15,8 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from plasticity.companion import metrics
-from plasticity.companion.configuration import Runtime, check_range
+from plasticity.companion.configuration import Runtime, check_range, setting
 from plasticity.experiments import pnn_refinement
-from plasticity.experiments.pnn_refinement import setting
 from plasticity.pnn import convergence
 from plasticity.pnn.convergence import CLASSES
 
@@ -51,6 +50,7 @@ THIRDS = ("frequent", "middle", "rare")
 CONTRASTS = {"hard_minus_easy": (2, 0), "medium_minus_easy": (1, 0)}  # indices into CLASSES
 NULLS = ("label_null", "target_null", "endpoint_null")
 BOUND = 0.975  # the quantile of a null that a gap must exceed
+LOWER = 1 - BOUND  # the quantile of resampled gaps that must exceed a null's mean
 
 datasets = pnn_refinement.datasets
 
@@ -59,7 +59,7 @@ datasets = pnn_refinement.datasets
 class Config(pnn_refinement.Config):
     """The arm whose predictions are followed, and how they are analysed."""
 
-    permutations: int = setting(500, "exchanges of each null")
+    permutations: int = setting(500, "exchanges of each null, and draws of the texts")
     small_share: float = setting(0.5, "share of the validation set's moves that count as small")
 
     def __post_init__(self):
@@ -94,7 +94,8 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         for masked in (corpus.validation, corpus.test)
     )
     counts = np.bincount(corpus.train.flatten().numpy(), minlength=model.config.vocab_size)
-    rows = analyse(test, validation, counts, config, np.random.default_rng(seed))
+    texts = test.sequences % (len(corpus.test[0]) // config.test_draws)  # masked several times
+    rows = analyse(test, validation, texts, counts, config, np.random.default_rng(seed))
     rows += _score_rows(test, corpus)
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     frame = frame[np.isfinite(frame["value"])]
@@ -104,6 +105,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
 def analyse(
     test: "Trajectories",
     validation: "Trajectories",
+    texts: np.ndarray,
     counts: np.ndarray,
     config: Config,
     rng: np.random.Generator,
@@ -114,6 +116,8 @@ def analyse(
     ----------
     test, validation : plasticity.pnn.trajectories.Trajectories
         The paths that are analysed, and those that set the thresholds.
+    texts : ndarray of int, shape (tokens,)
+        Number of the text that each analysed token stands in.
     counts : ndarray of int, shape (vocab_size,)
         How often each word piece occurs in the training set.
     config : Config
@@ -138,7 +142,7 @@ def analyse(
         *_figure_rows(test.predictions, steps[0], classes),
         *_mean_rows(steps, classes, CLASSES),
         *((0, "all", rule, own.mean()) for rule, own in zip(RULES, steps, strict=True)),
-        *_null_rows(test, steps_for, steps, classes, config.permutations, rng),
+        *_null_rows(test, texts, steps_for, steps, classes, config.permutations, rng),
         *_frequency_rows(steps, classes, counts[test.targets]),
     ]
 
@@ -182,6 +186,7 @@ def _mean_rows(steps: np.ndarray, classes: np.ndarray, names: tuple[str, ...]) -
 
 def _null_rows(
     paths: "Trajectories",
+    texts: np.ndarray,
     steps_for: Callable,
     steps: np.ndarray,
     classes: np.ndarray,
@@ -205,13 +210,16 @@ def _null_rows(
         )
     )
     means = convergence.class_means(steps, classes)
+    resampled = convergence.resampled_means(steps, classes, texts, permutations, rng)
     rows, beyond = [], []
     for contrast, (more, less) in CONTRASTS.items():
         gaps = means[:, more] - means[:, less]
-        rows += [
-            (0, f"{rule}:{contrast}", "step_gap", gap)
-            for rule, gap in zip(RULES, gaps, strict=True)
-        ]
+        lows = np.quantile(resampled[..., more] - resampled[..., less], LOWER, axis=0)
+        for rule, gap, low in zip(RULES, gaps, lows, strict=True):
+            rows += [
+                (0, f"{rule}:{contrast}", "step_gap", gap),
+                (0, f"{rule}:{contrast}", "step_gap_low", low),
+            ]
         for null, found in exchanged.items():
             drawn = found[..., more] - found[..., less]  # (permutations, rules)
             bounds = np.quantile(drawn, BOUND, axis=0)
@@ -220,7 +228,8 @@ def _null_rows(
                     (0, f"{rule}:{contrast}", f"{null}_gap", mean),
                     (0, f"{rule}:{contrast}", f"{null}_gap_bound", bound),
                 ]
-            beyond.append(gaps[0] > bounds[0])  # never where a class is empty: nan
+            # Never where a class is empty: nan.
+            beyond.append(gaps[0] > bounds[0] and lows[0] > drawn[:, 0].mean())
     return [*rows, (0, "test", "easy_needs_fewer_steps_than_null", float(all(beyond)))]
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from plasticity.companion import metrics
-from plasticity.companion.configuration import Runtime, check_choice, check_range
+from plasticity.companion.configuration import Runtime, check_choice, check_range, setting
 from plasticity.experiments import pnn_refinement
-from plasticity.experiments.pnn_refinement import datasets, setting
+from plasticity.experiments.pnn_refinement import datasets
 
 if TYPE_CHECKING:
     import torch

@@ -7,9 +7,9 @@ import pandas as pd
 
 from plasticity.companion import datasets as corpora
 from plasticity.companion import metrics
-from plasticity.companion.configuration import Runtime
+from plasticity.companion.configuration import Runtime, setting
 from plasticity.experiments import pnn_refinement
-from plasticity.experiments.pnn_refinement import prepare_corpus, score_rows, setting, train_arm
+from plasticity.experiments.pnn_refinement import prepare_corpus, score_rows, train_arm
 
 UNKNOWN_WORD = "<unk>"  # how WikiText writes a word outside its vocabulary
 OTHER = "other_test"  # name of the split

@@ -9,7 +9,7 @@ The system is imported where it runs, so that reading stored results loads no to
 import dataclasses
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from plasticity.companion.configuration import (
     Runtime,
     check_choice,
     check_range,
+    setting,
 )
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ if TYPE_CHECKING:
     from plasticity.pnn.modeling import PnnForMaskedLM
     from plasticity.pnn.training import TrainingConfig, TrainingRun
 
-PLATEAU_MARGIN = 2.0  # percentage points over the constant guess that count as having left it
+# Percentage points over the constant guess: from the first on an arm learns from context at all,
+# from the second on it is clear of the plateau, and may be compared with others.
+PLATEAU_MARGIN, CLEAR_OF_PLATEAU = 2.0, 15.0
+CERTAINTY = 1.96  # standard errors of a share of the scored tokens
 ABOUT_TEN = (5.0, 15.0)  # gains in percentage points that count as "approximately 10"
-
-
-def setting(default, help_text: str):
-    """Return a dataclass field with its help text."""
-    return field(default=default, metadata={"help": help_text})
 
 
 @dataclass(frozen=True)
@@ -283,7 +282,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         rows += score_rows(split, score, corpus.constant_guess(split))
         readouts = [score.readout_accuracy[step] for step in (0, *model.config.readout_layers)]
         if len(readouts) > 2:  # every step is trained to be read out
-            rows += _progression_rows(split, readouts, corpus.constant_guess(split))
+            rows += _progression_rows(split, readouts, corpus.constant_guess(split), score.tokens)
     trained_here = float(corpus.tokenizer_name != config.tokenizer)
     rows.append((0, "train", "tokenizer_trained_here", trained_here))
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
@@ -291,15 +290,12 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
 
 
 def _cost_rows(config: Config, model, result: "TrainingRun") -> list[tuple]:
-    import torch
-
     from plasticity.pnn.accounting import flops_per_token, parameter_counts
 
     flops = flops_per_token(model.config, config.sequence_length, config.mask_probability)
     rows = [(0, kind, "parameters", count) for kind, count in parameter_counts(model).items()]
-    if model.device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(model.device)
-        rows.append((0, "train", "gigabytes", peak / 1e9))
+    if result.peak_gpu_bytes:
+        rows.append((0, "train", "gigabytes", result.peak_gpu_bytes / 1e9))
     return [
         *rows,
         *((0, part, "flops_per_token", value) for part, value in flops.items()),
@@ -319,9 +315,23 @@ def _curve_rows(result: "TrainingRun", guess: float) -> list[tuple]:
             (tokens, "validation", "curve_loss", point["loss"]),
             (tokens, "train", "curve_train_loss", point["train_loss"]),
         ]
-    left = [p["tokens"] for p in result.curve if p["accuracy"] > guess + PLATEAU_MARGIN]
-    # An arm that never left has no value; the table says so.
-    return [*rows, (0, "validation", "tokens_to_leave_plateau", left[0])] if left else rows
+    for name, margin in (
+        ("tokens_to_start_learning", PLATEAU_MARGIN),
+        ("tokens_to_leave_plateau", CLEAR_OF_PLATEAU),
+    ):
+        tokens = _tokens_to_reach(guess + margin, result.curve)
+        if tokens is not None:  # an arm that never got there has no value; the table says so
+            rows.append((0, "validation", name, tokens))
+    return rows
+
+
+def _tokens_to_reach(accuracy: float, curve: list[dict]) -> float | None:
+    """Return where a curve first crosses an accuracy, on straight lines between its points."""
+    for before, after in itertools.pairwise([{"tokens": 0, "accuracy": 0.0}, *curve]):
+        if after["accuracy"] >= accuracy:
+            share = (accuracy - before["accuracy"]) / (after["accuracy"] - before["accuracy"])
+            return before["tokens"] + share * (after["tokens"] - before["tokens"])
+    return None
 
 
 def score_rows(split: str, score: "Evaluation", guess: float) -> list[tuple]:
@@ -335,8 +345,9 @@ def score_rows(split: str, score: "Evaluation", guess: float) -> list[tuple]:
     ]
 
 
-def _progression_rows(split: str, readouts: list[float], guess: float) -> list[tuple]:
+def _progression_rows(split: str, readouts: list[float], guess: float, tokens: int) -> list[tuple]:
     gains = [after - before for before, after in itertools.pairwise(readouts)]
+    error = 100 * math.sqrt(readouts[0] / 100 * (1 - readouts[0] / 100) / tokens)
     return [
         *((step, split, "readout_accuracy", value) for step, value in enumerate(readouts)),
         *((step, split, "readout_gain", gain) for step, gain in enumerate(gains, start=1)),
@@ -346,5 +357,5 @@ def _progression_rows(split: str, readouts: list[float], guess: float) -> list[t
             "each_step_gains_ten",
             float(all(ABOUT_TEN[0] <= gain <= ABOUT_TEN[1] for gain in gains)),
         ),
-        (0, split, "embedding_beats_guess", float(readouts[0] > guess)),
+        (0, split, "embedding_beats_guess", float(readouts[0] - guess > CERTAINTY * error)),
     ]

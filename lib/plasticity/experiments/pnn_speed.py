@@ -11,7 +11,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -20,17 +20,12 @@ from plasticity.companion import metrics
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
-    check_choice,
     check_range,
+    setting,
 )
 
 COMPARISONS = {"blocks": "bert", "masked_step": "bert", "stock_step": "stock"}  # PNN against it
 SECONDS_OF_WARM_UP = 1.0
-
-
-def setting(default, help_text: str):
-    """Return a dataclass field with its help text."""
-    return field(default=default, metadata={"help": help_text})
 
 
 @dataclass(frozen=True)
@@ -48,8 +43,6 @@ class Config(ExperimentConfig):
     batch_size: int = setting(8, "sequences per step")
     dropout: float = setting(0.1, "dropout everywhere")
     mask_probability: float = setting(0.15, "share of tokens hidden")
-    mixed_precision: str = setting("no", "no or bf16")
-    compile_blocks: bool = setting(False, "torch.compile of the refiner and of the layers")
     repeats: int = setting(10, "how often each time is taken, in turns")
 
     def __post_init__(self):
@@ -62,7 +55,6 @@ class Config(ExperimentConfig):
         check_range("vocab_size", self.vocab_size, 6, math.inf)
         check_range("dropout", self.dropout, 0, 0.99)
         check_range("mask_probability", self.mask_probability, 0.01, 0.99)
-        check_choice("mixed_precision", self.mixed_precision, ("no", "bf16"))
 
 
 def datasets(config: Config) -> tuple[str, ...]:
@@ -153,11 +145,7 @@ def _model(config: Config, name: str, seed: int, device: str):
 
     torch.manual_seed(seed)
     kinds = {"pnn": PnnForMaskedLM, "bert": BertBaselineForMaskedLM, "stock": BertForMaskedLM}
-    model = kinds[name](_model_config(config, name)).to(_device(device)).train()
-    if config.compile_blocks and name != "stock":
-        for block in model.blocks:
-            block.compile()
-    return model
+    return kinds[name](_model_config(config, name)).to(_device(device)).train()
 
 
 def _device(device: str) -> str:
@@ -171,15 +159,13 @@ def _work(config: Config, comparison: str, name: str, seed: int, device: str) ->
     import torch
 
     model = _model(config, name, seed, device)
-    half = torch.autocast(_device(device), torch.bfloat16, enabled=config.mixed_precision == "bf16")
     generator = torch.Generator().manual_seed(seed)
     shape = (config.batch_size, config.sequence_length)
     if comparison == "blocks":
         state = torch.randn(*shape, config.hidden_size, generator=generator).to(model.device)
 
         def blocks():
-            with half:
-                _apply(model, state.requires_grad_()).sum().backward()
+            _apply(model, state.requires_grad_()).sum().backward()
 
         return blocks
     ids = torch.randint(5, config.vocab_size, shape, generator=generator)
@@ -189,8 +175,7 @@ def _work(config: Config, comparison: str, name: str, seed: int, device: str) ->
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def step():
-        with half:
-            model(ids, labels=labels).loss.backward()
+        model(ids, labels=labels).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -226,9 +211,9 @@ def _in_turns(works: dict[str, Callable], repeats: int) -> dict[str, list[float]
     """Time each work, alternating, after warming up: what the machine does hits both alike."""
     for work in works.values():
         started = time.perf_counter()
-        work()
+        _timed(work)
         while time.perf_counter() - started < SECONDS_OF_WARM_UP:
-            work()
+            _timed(work)
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():

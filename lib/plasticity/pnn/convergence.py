@@ -217,6 +217,52 @@ def class_means(steps: np.ndarray, classes: np.ndarray, number: int = len(CLASSE
         return np.asarray(steps, dtype=float) @ member / member.sum(0)
 
 
+def resampled_means(
+    steps: np.ndarray,
+    classes: np.ndarray,
+    texts: np.ndarray,
+    draws: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the means by class where whole texts are drawn again, with replacement.
+
+    Tokens of one text are not independent, nor are several masks of the same text: their spread
+    says less about other texts than that many independent tokens would (a cluster bootstrap).
+
+    Parameters
+    ----------
+    steps : ndarray, shape (rules, tokens)
+        Steps, one row for each rule.
+    classes : ndarray of int, shape (tokens,)
+        Index into `CLASSES`.
+    texts : ndarray of int, shape (tokens,)
+        Number of the text that each token stands in, from 0.
+    draws : int
+        How often to draw.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float64, shape (draws, rules, 3)
+        nan where no token of a class was drawn.
+
+    Examples
+    --------
+    >>> steps, texts = np.array([[1, 1, 4, 4]]), np.array([0, 1, 0, 1])
+    >>> classes = np.array([0, 0, 2, 2])
+    >>> resampled_means(steps, classes, texts, 2, np.random.default_rng(0))[:, 0, [0, 2]]
+    array([[1., 4.],
+           [1., 4.]])
+    """
+    count = int(texts.max()) + 1
+    cell, cells = texts * len(CLASSES) + classes, count * len(CLASSES)
+    tokens = np.bincount(cell, minlength=cells).reshape(count, -1)
+    sums = [np.bincount(cell, own, minlength=cells).reshape(count, -1) for own in steps]
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=draws)
+    with np.errstate(invalid="ignore"):
+        return np.stack([drawn @ own / (drawn @ tokens) for own in sums], axis=1)
+
+
 def exchanged_labels(
     steps: np.ndarray,
     classes: np.ndarray,

@@ -7,8 +7,8 @@ standard deviation of ``hidden_size ** -0.5``, and positions as sinusoids of ``p
 times that size: all hidden tokens look alike, so where they stand is what attention has to go by.
 ``depth_scaled`` does the same, and starts the last layer of every residual branch smaller by the
 square root of twice the number of blocks (Radford et al. 2019, section 2.3; Shoeybi et al. 2019 for
-BERT), so that a deep stack starts close to its embeddings. Twelve layers of BERT hardly learn here
-without it.
+BERT), so that a deep stack of BERT's layers starts close to its embeddings. The norm on PNN's
+proposal undoes it for that layer.
 """
 
 import math

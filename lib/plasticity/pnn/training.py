@@ -121,11 +121,14 @@ class TrainingRun:
         Tokens seen.
     train_seconds : float
         Wall time of the updates alone.
+    peak_gpu_bytes : int
+        Largest memory allocated on the GPU while training; 0 on a CPU.
     """
 
     curve: list[dict] = field(default_factory=list)
     tokens: int = 0
     train_seconds: float = 0.0
+    peak_gpu_bytes: int = 0
 
 
 def train(
@@ -177,7 +180,6 @@ def train(
         ``mixed_precision`` or ``compile_blocks`` asks for.
     """
     accelerator = _accelerator(device)
-    _check_machine(config, accelerator.device.type)
     model.to(accelerator.device)
     identity = {
         "training": asdict(config),
@@ -189,6 +191,7 @@ def train(
     finished = load_finished(folder, model, identity)
     if finished is not None:
         return TrainingRun(**finished)
+    _check_machine(config, accelerator.device.type)
     if config.compile_blocks:
         for block in model.blocks:
             block.compile()
@@ -199,42 +202,43 @@ def train(
         first_step, saved = state.load()
         run = TrainingRun(**saved)
     loop = _Loop(accelerator, model, optimizer, sequences, rule, config, seed, pad_token_id)
-    steps = config.steps(sequences.shape[1])
+    steps, step_tokens = config.steps(sequences.shape[1]), config.batch_size * sequences.shape[1]
     evaluate_after = {round(steps * k / config.evaluations) for k in range(1, config.evaluations)}
     evaluate_after.add(steps)
-    hidden = None if progress is None else not progress  # None: shown on a terminal only
-    hidden = hidden if accelerator.is_main_process else True
-    bar = tqdm(total=steps, initial=first_step, unit="step", disable=hidden)
-    losses = []
+    bar = _progress_bar(accelerator, progress, first_step * step_tokens, steps * step_tokens)
+    losses, started = [], time.perf_counter()
     model.train()
     for step in range(first_step, steps):
-        started = time.perf_counter()
         losses.append(loop.update(step, config.learning_rate_at(step, steps)))
-        run.train_seconds += time.perf_counter() - started
-        run.tokens += config.batch_size * sequences.shape[1]
-        bar.update()
-        bar.set_postfix_str(f"{run.tokens / run.train_seconds:,.0f} tokens/s", refresh=False)
+        bar.update(step_tokens)
         if step + 1 in evaluate_after:
+            # Reading the loss waits for a GPU to finish, so the time is that of all updates.
             train_loss = accelerator.reduce(torch.stack(losses)).mean().item()
+            run.train_seconds += time.perf_counter() - started
+            run.tokens = (step + 1) * step_tokens
+            if accelerator.device.type == "cuda":
+                peak = torch.cuda.max_memory_allocated(accelerator.device)
+                run.peak_gpu_bytes = max(run.peak_gpu_bytes, peak)
             with torch.compiler.set_stance("force_eager"):  # scored by the code as it is written
                 score = evaluate(model, *validation, pad_token_id=pad_token_id)
-            run.curve.append(
-                {
-                    "tokens": run.tokens,
-                    "train_loss": train_loss,
-                    "accuracy": score.accuracy,
-                    "loss": score.loss,
-                }
-            )
-            losses = []
+            point = {"tokens": run.tokens, "train_loss": train_loss}
+            run.curve.append(point | {"accuracy": score.accuracy, "loss": score.loss})
             if accelerator.is_main_process:
                 state.save(step + 1, asdict(run))
+            losses, started = [], time.perf_counter()
     bar.close()
     if accelerator.is_main_process:
         save_finished(folder, model, identity, asdict(run))
         state.remove()
     accelerator.wait_for_everyone()
     return run
+
+
+def _progress_bar(accelerator: Accelerator, progress: bool | None, seen: int, total: int) -> tqdm:
+    """Return a bar that counts tokens; only the first of several processes shows it."""
+    hidden = None if progress is None else not progress  # None: shown on a terminal only
+    hidden = hidden if accelerator.is_main_process else True
+    return tqdm(total=total, initial=seen, unit="token", unit_scale=True, disable=hidden)
 
 
 class _Loop:
@@ -245,6 +249,8 @@ class _Loop:
         self.config, self.seed, self.pad_token_id = config, seed, pad_token_id
         self.half = config.mixed_precision == "bf16"
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        if accelerator.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(accelerator.device)
 
     def update(self, step: int, learning_rate: float) -> Tensor:
         """Make update number `step`; return this process's part of the mean loss."""
