@@ -355,6 +355,44 @@ def test_seeds_of_a_paper_study_share_their_data(toy, monkeypatch):
         assert len({each["datasets"][0]["sha256"] for each in study.provenance}) == 1
 
 
+@pytest.fixture
+def corpus(monkeypatch) -> dict[str, str]:
+    """Put one dataset at hand, whose content a test may change."""
+    data = {"sha256": "full"}
+    monkeypatch.setattr(
+        datasets, "provenance", lambda name: {"name": name, "source": "folder", "note": "", **data}
+    )
+    monkeypatch.setattr(datasets, "fingerprint", lambda name: data["sha256"])
+    variants = "{one: {offset: 1.0}, two: {offset: 2.0}, three: {offset: 3.0}}"
+    text = f"seeds: 1\nexperiments: {{toy: {{all: {{corpus: d}}, variants: {variants}}}}}\n"
+    (paths.PROFILES / "paper.yaml").write_text(text)
+    return data
+
+
+def arm(name: str, offset: float) -> dict:
+    return {"variant": name, "offset": offset, "corpus": "d"}
+
+
+def test_a_study_begun_on_other_data_is_not_mixed(toy, corpus):
+    one, two = arm("one", 1.0), arm("two", 2.0)
+    toy.run(one, profile="paper")
+    corpus["sha256"] = "sample"
+    with pytest.raises(ValueError, match=r"1 of the results of toy .*PLASTICITY_DATA.*fresh=True"):
+        toy.run(one, two, profile="paper")
+    assert toy.starts == ["one 0 from 0"]  # refused before anything runs
+    toy.run(one, two, profile="paper", fresh=True)
+    assert len(toy.starts) == 3
+
+
+def test_arms_measured_on_other_data_than_most_are_passed_over(toy, corpus):
+    toy.run(arm("one", 1.0), arm("two", 2.0), profile="paper")
+    corpus["sha256"] = "sample"
+    toy.run(arm("three", 3.0), profile="paper")
+    with pytest.warns(UserWarning, match="1 of 3 results were measured on other data"):
+        study = results.load("toy", "paper")
+    assert sorted(set(study.rows["variant"])) == ["one", "two"]
+
+
 def test_a_worker_of_torchrun_is_refused(toy, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="several processes of torchrun"):

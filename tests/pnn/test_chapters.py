@@ -72,8 +72,10 @@ def test_a_run_is_decided_by_its_seed(tmp_path):
 
 
 @pytest.mark.slow
-def test_tuning_does_not_touch_the_test_set(tmp_path):
+def test_tuning_does_not_touch_the_test_set(tmp_path, monkeypatch):
     config = pnn_tuning.Config.from_dict(config_of("bert_4_stepwise").to_dict())
+    untested = dataclasses.replace(pnn_refinement.prepare_corpus(config), test=None)
+    monkeypatch.setattr(pnn_tuning, "prepare_corpus", lambda _: untested)
     rows = pnn_tuning.run(config, 0, tmp_path, CPU)
     assert set(rows["split"]) == {"validation"}
 
@@ -154,11 +156,24 @@ def test_findings_say_who_is_ahead_and_who_is_still_on_the_plateau():
     )
     text = findings.refinement(rows, plots.LABELS)
     assert "The paper's comparison: PNN minus BERT, 12 layers is +18.5" in text
-    assert "PNN is ahead; BERT, 12 layers had not left the plateau clearly" in text
+    assert "PNN is ahead; BERT, 12 layers had not left the plateau in every seed" in text
+    assert "in each of 3 seeds: **PNN, BERT, 4 layers, PNN's losses, PNN at" in text
     assert "no difference can be told" in text
     assert "At BERT's compute: PNN at BERT's compute minus BERT, 12 layers is" in text
-    assert "5.0 → 26.1" in text
-    assert "ratio" not in text.lower().replace("ratios of accuracies", "")
+    assert "PNN reads out 5.0 → 21.0" in text
+    assert RATIO not in text
+
+
+RATIO = "of the accuracy of BERT, 12 layers"
+
+
+def test_a_ratio_needs_every_seed_of_both_arms_clear_of_the_plateau():
+    arms = {"pnn": (25.0, 26.0, 24.0), "bert": (30.0, 31.2, 28.8)}
+    text = findings.refinement(fabricated(arms), plots.LABELS)
+    assert f"PNN has 83.3 % {RATIO}" in text
+    assert "by the paper's own figures it is 83.2 %" in text
+    one_stuck = {**arms, "bert": (40.0, 41.0, 6.5)}  # clear on average
+    assert RATIO not in findings.refinement(fabricated(one_stuck), plots.LABELS)
 
 
 def test_findings_of_one_seed_claim_nothing():

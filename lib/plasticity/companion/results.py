@@ -7,6 +7,7 @@ data, so that a change of any of them leads to a new measurement and never to a 
 import contextlib
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,8 @@ def run(
     Raises
     ------
     ValueError
-        If a name, config or seed is not allowed, or the experiment's rows are malformed.
+        If a name, config or seed is not allowed, the experiment's rows are malformed, or some of
+        the results are stored already but were measured on other data than is at hand.
     ResultCorrupt
         If a stored result was truncated or altered.
     StoreFull
@@ -129,6 +131,7 @@ def run(
     found = {} if fresh else _found(units)
     missing = [unit for unit in units if unit not in found]
     if missing:
+        _refuse_other_data(found, missing)
         measure(missing, fresh, runtime)
         found = _found(units)
     return _study(experiment, [found[unit] for unit in units])
@@ -156,7 +159,7 @@ def load(experiment: str, profile: str, size: str = "small") -> Study:
         with contextlib.suppress(DatasetUnavailable):  # nothing can have been measured on it here
             stored = _stored(experiment, profile, config)
             records += [stored[seed] for seed in sorted(stored)]
-    return _study(experiment, records)
+    return _study(experiment, _of_one_data(records))
 
 
 def _check(experiment: str, configs: list[ExperimentConfig], seeds: list[int]) -> None:
@@ -223,6 +226,42 @@ def _data_here(experiment: str, config: ExperimentConfig) -> str:
     with contextlib.suppress(DatasetUnavailable):
         return provenance.data_fingerprint(experiment, config)
     return ""
+
+
+def _datasets(path: Path) -> dict[str, str]:
+    """Return the sha256 of every dataset that a result was measured on, by name."""
+    return {data["name"]: data["sha256"] for data in results_files.read_record(path)["datasets"]}
+
+
+def _of_one_data(records: list[Path]) -> list[Path]:
+    """Leave out what was measured on other data than most: arms of a study must share theirs."""
+    found = {path: _datasets(path) for path in records}
+    counts: dict[str, Counter] = {}
+    for name, sha256 in (item for data in found.values() for item in data.items()):
+        counts.setdefault(name, Counter())[sha256] += 1
+    usual = {name: count.most_common(1)[0][0] for name, count in counts.items()}
+    kept = [path for path, data in found.items() if all(usual[n] == data[n] for n in data)]
+    if len(kept) < len(records):
+        warnings.warn(
+            f"{len(records) - len(kept)} of {len(records)} results were measured on other data "
+            "than the rest and are passed over",
+            stacklevel=3,
+        )
+    return kept
+
+
+def _refuse_other_data(found: dict[Unit, Path], missing: list[Unit]) -> None:
+    """Raise unless what is missing would be measured on the data of what is stored."""
+    stored = {name: sha256 for path in found.values() for name, sha256 in _datasets(path).items()}
+    for unit in missing if stored else ():
+        for data in provenance.data_records(unit.experiment, unit.config):
+            if stored.get(data["name"], data["sha256"]) != data["sha256"]:
+                raise ValueError(
+                    f"{len(found)} of the results of {unit.experiment} are stored, measured on "
+                    f"other data than {data['name']!r} from {data['source']!r}, which is at hand "
+                    "for the rest; name the data that they were measured on (PLASTICITY_DATA), "
+                    "or run with fresh=True to measure all of them here"
+                )
 
 
 def _found(units: list[Unit]) -> dict[Unit, Path]:

@@ -46,6 +46,7 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
                 "goal": "reported" if goal is None else f"≤ {goal:.3f}",
                 "met": "" if goal is None else _met(ratio.mean, goal),
                 "memory ratio": "" if memory is None else f"{memory:.2f}",
+                "memory goal met": _met(memory, 1.0) if comparison == "stock_step" else "",
             }
     return pd.DataFrame.from_dict(lines, orient="index")
 

@@ -8,7 +8,6 @@ import pandas as pd
 from plasticity.experiments.pnn_refinement import PLATEAU_MARGIN
 
 SETTINGS = ("learning_rate", "warmup_steps", "position_scale", "initialization")
-MORAL = "A start chosen on one arm alone would decide the race."
 
 
 class StartChange(NamedTuple):
@@ -103,7 +102,7 @@ def choice(rows: pd.DataFrame, configs: Sequence, labels: Mapping[str, str]) -> 
         lines.append(f"{line}.")
     runs = f"Each trial is one run of one seed over {configs[0].train_tokens:,} tokens."
     starts = [_start(found, configs, labels, start) for start in STARTS]
-    return "\n".join([*lines, "", " ".join([*filter(None, starts), MORAL, runs])])
+    return "\n".join([*lines, "", " ".join([*filter(None, starts), runs])])
 
 
 def _start(
