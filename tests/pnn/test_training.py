@@ -32,14 +32,17 @@ def start(*arguments, launcher=(sys.executable,), check=True, **environment):
 
 @pytest.mark.slow
 def test_killed_and_run_again_ends_in_the_same_weights(tmp_path):
+    """Of 12 updates with 4 checkpoints; the last renamings are of the finished model."""
     start(tmp_path / "whole", tmp_path / "whole.safetensors")
-    for kill_after in (1, 3):
-        folder, out = tmp_path / f"cut{kill_after}", tmp_path / f"cut{kill_after}.safetensors"
-        died = start(folder, out, kill_after, check=False)
+    whole = load_file(tmp_path / "whole.safetensors")
+    for place, calls in (("save", 1), ("update", 2), ("update", 8), ("replace", 5)):
+        folder, out = tmp_path / f"{place}{calls}", tmp_path / f"{place}{calls}.safetensors"
+        died = start(folder, out, place, calls, check=False)
         assert died.returncode == -signal.SIGKILL
-        assert (folder / STATE_FILE).exists()
+        assert (folder / STATE_FILE).exists() == ((place, calls) != ("update", 2))
+        assert not (folder / RUN_FILE).exists()
         start(folder, out)
-        whole, resumed = load_file(tmp_path / "whole.safetensors"), load_file(out)
+        resumed = load_file(out)
         assert whole.keys() == resumed.keys()
         assert all(torch.equal(whole[name], resumed[name]) for name in whole)
         curve = (tmp_path / "whole.json").read_text()

@@ -1,7 +1,7 @@
 """A tiny training run that tests start in processes of their own.
 
-``python toy_training.py FOLDER OUT [kill_after]`` trains, dies by SIGKILL after the given number
-of checkpoints, and writes the final weights and the curve to OUT.
+``python toy_training.py FOLDER OUT [PLACE CALLS]`` trains, dies by SIGKILL at the place and number
+of calls given (see `kill_after`), and writes the final weights and the curve to OUT.
 """
 
 import json
@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from plasticity.pnn import PnnConfig, PnnForMaskedLM
 from plasticity.pnn.checkpoint import TrainingState
 from plasticity.pnn.masking import MaskingRule, fixed_masks
-from plasticity.pnn.training import TrainingConfig, train
+from plasticity.pnn.training import TrainingConfig, _Loop, train
 
 RULE = MaskingRule(4, (0, 1, 2, 3, 4))
 
@@ -65,19 +65,30 @@ def toy_train(folder: Path, model=None, **changes):
     return model, run
 
 
-def main() -> None:
-    folder, out = Path(sys.argv[1]), Path(sys.argv[2])
-    left = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-    save = TrainingState.save
+def kill_after(place: str, calls: int) -> None:
+    """Die by SIGKILL at the end of so many calls: of an update, a save or a renaming."""
+    owner, name = {
+        "update": (_Loop, "update"),
+        "save": (TrainingState, "save"),
+        "replace": (os, "replace"),  # one a save, then the finished model, then its record
+    }[place]
+    original, left = getattr(owner, name), calls
 
-    def counted(self, *arguments):
+    def counted(*arguments):
         nonlocal left
-        save(self, *arguments)
+        result = original(*arguments)
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+        return result
 
-    TrainingState.save = counted
+    setattr(owner, name, counted)
+
+
+def main() -> None:
+    folder, out = Path(sys.argv[1]), Path(sys.argv[2])
+    if len(sys.argv) > 3:
+        kill_after(sys.argv[3], int(sys.argv[4]))
     # Dropout is drawn per process, so a run on two processes is compared without it.
     model, run = toy_train(folder, toy_model(float(os.environ.get("TOY_DROPOUT", "0.1"))))
     if int(os.environ.get("RANK", "0")) == 0:
