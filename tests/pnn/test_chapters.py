@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from plasticity.companion import profiles, statistics, tables
+from plasticity.companion import profiles, results, statistics, tables
 from plasticity.companion.configuration import Runtime
 from plasticity.experiments import pnn_model, pnn_refinement, pnn_tuning
 from plasticity.findings import pnn as findings
@@ -274,7 +274,7 @@ def test_trials_are_set_out_by_arm_and_the_lowest_is_ticked():
         "rate 0.0003, warm-up 500, positions × 3",
     ]
     text = tuning.choice(rows, configs, plots.LABELS)
-    assert "- PNN: rate 0.0003, warm-up 500, positions × 3; 2 of 2 trials left" in text
+    assert "- PNN: rate 0.0003, warm-up 500, positions × 3; 2 of 2 trials began to learn" in text
     assert (
         "With larger positions at the start, and all else the same (1 pair of trials), the loss "
         "changes on average by PNN -0.50, BERT, 12 layers +0.40."
@@ -282,10 +282,24 @@ def test_trials_are_set_out_by_arm_and_the_lowest_is_ticked():
     assert "scaled with depth" not in text  # no two trials differ in that alone
 
 
+def test_arms_take_the_settings_that_their_trials_chose():
+    study = results.load("pnn_tuning", "paper")
+    assert len({record["datasets"][0]["sha256"] for record in study.provenance}) == 1
+    trials = {config.variant: config for config in profiles.configs("pnn_tuning", "paper")}
+    assert set(study.rows["variant"]) == set(trials)  # every arm has all of its trials
+    loss = study.rows.query("metric == 'loss'").set_index("variant")["value"]
+    for profile in ("laptop", "paper"):
+        for arm in profiles.configs("pnn_refinement", profile):
+            name = "pnn" if arm.budget == "compute" else arm.variant
+            best = trials[loss[loss.index.str.rsplit("-", n=1).str[0] == name].idxmin()]
+            for setting in tuning.SETTINGS:
+                assert getattr(arm, setting) == getattr(best, setting), (profile, name, setting)
+
+
 def test_trials_that_never_left_the_plateau_say_so():
     configs, rows = trials({"bert": (5.2, 5.6)}, over=0.5)
     text = tuning.choice(rows, configs, plots.LABELS)
-    assert "no trial left the plateau" in text
+    assert "no trial began to learn" in text
 
 
 def test_a_fresh_model_is_described_from_its_rows():

@@ -94,11 +94,11 @@ def choice(rows: pd.DataFrame, configs: Sequence, labels: Mapping[str, str]) -> 
         own = found.loc[arm]
         best = own["loss"].idxmin()
         line = f"- {labels.get(arm, arm)}: {settings[best]}"
-        left = int((own["accuracy_over_guess"] >= PLATEAU_MARGIN).sum())
-        if left == 0:
-            line += "; no trial left the plateau, so that the choice rests on small differences"
+        learning = int((own["accuracy_over_guess"] >= PLATEAU_MARGIN).sum())
+        if learning == 0:
+            line += "; no trial began to learn, so that the choice rests on small differences"
         else:
-            line += f"; {left} of {len(own)} trials left the plateau"
+            line += f"; {learning} of {len(own)} trials began to learn from context"
         lines.append(f"{line}.")
     runs = f"Each trial is one run of one seed over {configs[0].train_tokens:,} tokens."
     starts = [_start(found, configs, labels, start) for start in STARTS]
