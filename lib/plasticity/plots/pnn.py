@@ -23,7 +23,7 @@ LABELS = {
 COLOURS = dict(
     zip(
         [name for name in LABELS if not name.startswith("as_")],
-        [PALETTE[index] for index in (0, 9, 7, 2, 1, 8, 3, 4)],
+        [PALETTE[index] for index in (0, 9, 7, 2, 1, 5, 3, 4)],
         strict=True,
     )
 )
@@ -81,7 +81,8 @@ def learning_curves(summary: pd.DataFrame, flops_per_token: dict[str, float]) ->
         by_tokens.set(xlabel="training tokens (millions)", ylabel="validation accuracy (%)")
         by_tokens.set_title("Against tokens")
         by_compute.set(xlabel="training compute (10¹² FLOPs)", title="Against compute")
-        by_tokens.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, 0.97))
+        arms = by_tokens.get_legend_handles_labels()
+        figure.legend(*arms, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -107,7 +108,7 @@ def refinement(summary: pd.DataFrame, source: tuple[float, ...]) -> Figure:
             range(len(source)), source, "s--", color=SOURCE_COLOUR, label="paper (WikiText-103)"
         )
         gained = [after - before for before, after in itertools.pairwise(source)]
-        gains.plot(range(1, len(source)), gained, "s--", color=SOURCE_COLOUR, label="paper")
+        gains.plot(range(1, len(source)), gained, "s--", color=SOURCE_COLOUR)
         for variant in [v for v in COLOURS if v in set(summary["variant"])]:
             for axes, metric in ((levels, "readout_accuracy"), (gains, "readout_gain")):
                 chosen = (summary["variant"] == variant) & (summary["metric"] == metric)
@@ -125,7 +126,8 @@ def refinement(summary: pd.DataFrame, source: tuple[float, ...]) -> Figure:
         gains.set(xlabel="refinement step", ylabel="percentage points", title="What each step adds")
         for axes in (levels, gains):
             axes.set_xticks(range(len(source)))
-            axes.legend(fontsize=8)
+        arms = levels.get_legend_handles_labels()
+        figure.legend(*arms, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 
