@@ -332,11 +332,19 @@ def test_thresholds_come_from_the_validation_set():
 
 def test_findings_part_what_is_forced_from_what_is_not():
     forced = findings.convergence(rows_of({"pnn": constructed(0.0)}), plots.LABELS)
-    assert "cannot be told from chance: both gaps pass every null in 0 of 2" in forced
+    assert (
+        "told from chance: of 2 seeds, the gap passes every null for hard minus easy in 0" in forced
+    )
     assert "Not so in PNN." in forced
     assert "plateau" not in forced
     knows = findings.convergence(rows_of({"pnn": real_effect()}), plots.LABELS)
-    assert "The rest is emergent: both gaps pass every null in 2 of 2 seeds" in knows
+    passes = "the gap passes every null for hard minus easy in 2 and medium minus easy in 2"
+    assert f"The rest is emergent: of 2 seeds, {passes}" in knows
+    rows = rows_of({"pnn": real_effect()})
+    lost = (rows["split"] == "convergence_step:medium_minus_easy") & (rows["metric"] == "step_gap")
+    part = findings.convergence(rows.assign(value=rows["value"].mask(lost, -1.0)), plots.LABELS)
+    assert "Only part of the rest is more than chance" in part
+    assert "hard minus easy in 2 and medium minus easy in 0" in part
     assert "sooner than the definition forces in PNN." in knows
 
 
