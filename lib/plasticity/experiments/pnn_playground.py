@@ -71,13 +71,13 @@ class Word(NamedTuple):
     askable: bool
 
 
-def load(folder: Path = MODEL) -> tuple["PnnForMaskedLM", "Tokenizer"]:
+def load(folder: Path | None = None) -> tuple["PnnForMaskedLM", "Tokenizer"]:
     """Load a released checkpoint; every weight must be there, and no other.
 
     Parameters
     ----------
-    folder : Path
-        With ``model/config.json``, ``model/model.safetensors`` and ``tokenizer.json``; by default
+    folder : Path, optional
+        With ``model/config.json``, ``model/model.safetensors`` and ``tokenizer.json``; None means
         the one that is shipped.
 
     Returns
@@ -99,6 +99,7 @@ def load(folder: Path = MODEL) -> tuple["PnnForMaskedLM", "Tokenizer"]:
     from plasticity.pnn.configuration import PnnConfig
     from plasticity.pnn.modeling import PnnForMaskedLM
 
+    folder = folder or MODEL
     model = PnnForMaskedLM(PnnConfig.from_pretrained(folder / "model"))
     model.load_state_dict(load_file(folder / "model" / "model.safetensors"))
     return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -317,7 +318,7 @@ def _answer_seconds(model: "PnnForMaskedLM", tokenizer: "Tokenizer") -> float:
     return statistics.median(seconds)
 
 
-def release(study: results.Study, folder: Path = MODEL) -> None:
+def release(study: results.Study, folder: Path) -> None:
     """Copy a trained model where it is shipped from, and write its card.
 
     Parameters
@@ -457,7 +458,7 @@ def main() -> None:
     trained = results.checkpoint_folder("pnn_playground", configs[0], 0)
     if not (trained / "tokenizer.json").exists():  # scored elsewhere, so its weights are not here
         study = measured(fresh=True)
-    release(study)
+    release(study, MODEL)
     click.echo(f"wrote {MODEL.relative_to(paths.ROOT)}")
 
 
