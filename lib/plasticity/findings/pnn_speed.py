@@ -74,9 +74,12 @@ def training(rows: pd.DataFrame, train_tokens: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Texts, one row for each model; a step has the head on hidden tokens only.
+        Texts, one row for each model; a step has the head on hidden tokens only. Without rows
+        where the paper's models were not timed.
     """
     own = rows[rows["variant"] == PAPER_MODELS]
+    if own.empty:  # the longest of the timings may not have been taken yet
+        return pd.DataFrame()
     peaks = own[own["metric"] == "peak_bytes"].set_index("split")["value"]
     lines = {}
     for model, name in MODELS.items():
