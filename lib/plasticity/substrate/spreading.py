@@ -1,0 +1,157 @@
+"""One cycle of activation: delivered input becomes activation, and what passes is emitted."""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from plasticity.substrate.structures import (
+    ACTIVATION,
+    BIAS,
+    FIRES,
+    GAIN,
+    LAST_TICK,
+    LEAK,
+    THRESHOLD,
+    words,
+)
+
+NOTHING = (np.zeros(0, np.uint32), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """What one cycle did.
+
+    Attributes
+    ----------
+    tick : int
+        The brain's clock.
+    sources, values : ndarray of uint32 and float32
+        What was emitted into the cycle.
+    hit : ndarray of uint32
+        Neurons that received input or a goal, ascending.
+    totals : ndarray of float32
+        Input of each.
+    scales, constants, kept : ndarray of float32
+        Gain including working memory, bias and goal, and what was left of the activation before:
+        activation = kept + scales * totals + constants.
+    activations : ndarray of float32
+        The result.
+    emitted : ndarray of bool
+        Which of the hit neurons passed their threshold and won the places of their group.
+    """
+
+    tick: int
+    sources: np.ndarray
+    values: np.ndarray
+    hit: np.ndarray
+    totals: np.ndarray
+    scales: np.ndarray
+    constants: np.ndarray
+    kept: np.ndarray
+    activations: np.ndarray
+    emitted: np.ndarray
+
+
+@numba.njit(inline="always")
+def _power(base, exponent):
+    """Return base ** exponent of a whole exponent, by squaring: the same on every machine."""
+    result = np.float32(1)
+    while exponent > 0:
+        if exponent & 1:
+            result = result * base
+        base = base * base
+        exponent >>= 1
+    return result
+
+
+@numba.njit(cache=True)
+def _integrate(floats, words_, hit, totals, scales, constants, tick, kept, activations, fired):
+    """Turn input into activation; constants come in as goals and go out with the bias."""
+    for i in range(len(hit)):
+        neuron = hit[i]
+        elapsed = np.int64(np.uint32(np.uint32(tick) - words_[neuron, LAST_TICK]))
+        kept[i] = _power(floats[neuron, LEAK], elapsed) * floats[neuron, ACTIVATION]
+        scales[i] = floats[neuron, GAIN] * scales[i]
+        constants[i] = constants[i] + floats[neuron, BIAS]
+        activations[i] = kept[i] + scales[i] * totals[i] + constants[i]
+        floats[neuron, ACTIVATION] = activations[i]
+        words_[neuron, LAST_TICK] = tick
+        fired[i] = activations[i] > floats[neuron, THRESHOLD]
+
+
+def integrate(
+    neurons: np.ndarray,
+    delivered: tuple[np.ndarray, np.ndarray],
+    goals: tuple[np.ndarray, np.ndarray],
+    boosts: tuple[np.ndarray, np.ndarray],
+    tick: int,
+    frontier: tuple[np.ndarray, np.ndarray],
+) -> Cycle:
+    """Update the neurons that were hit and say which of them pass their threshold.
+
+    Parameters
+    ----------
+    neurons : ndarray of NEURON_DTYPE
+        Activation and last tick are written.
+    delivered, goals, boosts : tuple of ndarray
+        Ascending indexes, uint32, and float32 values: input; activation added from outside;
+        factors on the gain.
+    tick : int
+    frontier : tuple of ndarray
+        What was emitted into this cycle.
+
+    Returns
+    -------
+    Cycle
+        `emitted` before the competition.
+    """
+    hit, totals = delivered
+    if len(goals[0]):
+        every = np.union1d(hit, goals[0])
+        totals = _spread_over(every, (hit, totals), 0)
+        hit = every
+    constants = _spread_over(hit, goals, 0)
+    scales = _spread_over(hit, boosts, 1)
+    kept, activations = np.empty(len(hit), np.float32), np.empty(len(hit), np.float32)
+    fired = np.empty(len(hit), np.bool_)
+    floats, counters = words(neurons, np.float32), words(neurons, np.uint32)
+    _integrate(floats, counters, hit, totals, scales, constants, tick, kept, activations, fired)
+    return Cycle(tick, *frontier, hit, totals, scales, constants, kept, activations, fired)
+
+
+def _spread_over(every: np.ndarray, known: tuple[np.ndarray, np.ndarray], rest: float):
+    """Return the known values at their places among `every`, ascending, and `rest` elsewhere."""
+    values = np.full(len(every), rest, np.float32)
+    indexes, given = known
+    if len(indexes) and len(every):
+        places = np.minimum(np.searchsorted(every, indexes), len(every) - 1)
+        there = every[places] == indexes
+        values[places[there]] = given[there]
+    return values
+
+
+def compete(cycle: Cycle, neurons: np.ndarray, winners: np.ndarray) -> None:
+    """Let only the strongest of each group emit; the activations of the others stay.
+
+    Parameters
+    ----------
+    cycle : Cycle
+        `emitted` is written.
+    neurons : ndarray of NEURON_DTYPE
+        The count of fires is written.
+    winners : ndarray of int64, shape (groups,)
+        Places of each group, 0 for as many as like.
+    """
+    candidates = np.flatnonzero(cycle.emitted)
+    if winners.any() and len(candidates):
+        groups = neurons["group"][cycle.hit[candidates]]
+        bounded = winners[groups] > 0
+        candidates, groups = candidates[bounded], groups[bounded]
+        # By group, then strength, then index: the place within the group decides.
+        order = np.lexsort((candidates, -cycle.activations[candidates], groups))
+        ordered = groups[order]
+        rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+        cycle.emitted[candidates[order[rank >= winners[ordered]]]] = False
+    words(neurons, np.uint32)[cycle.hit[cycle.emitted], FIRES] += 1
