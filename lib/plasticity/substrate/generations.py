@@ -99,9 +99,10 @@ def check_name(name: str) -> None:
 def dtype_to_json(dtype: np.dtype) -> str | list:
     """Return a dtype as JSON; only plain numbers and flat records of them have one."""
     described = dtype.descr if dtype.names else dtype.str
-    if dtype.hasobject or dtype_from_json(json.loads(json.dumps(described))) != dtype:
-        raise ValueError(f"dtype {dtype}: must be a number or a flat record of numbers")
-    return described
+    with contextlib.suppress(TypeError):
+        if not dtype.hasobject and dtype_from_json(json.loads(json.dumps(described))) == dtype:
+            return described
+    raise ValueError(f"dtype {dtype}: must be a number or a flat record of numbers")
 
 
 def dtype_from_json(described: str | list) -> np.dtype:

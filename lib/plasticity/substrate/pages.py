@@ -115,9 +115,9 @@ def pages_of(where, lengths, itemsize: int, count: int) -> slice | np.ndarray:
             f"records {where.min()} to {stops.max() - 1} asked for; there are 0 to {count - 1}"
         )
     first, last = where * itemsize // PAGE, (stops * itemsize - 1) // PAGE
-    if np.array_equal(first, last):
-        return first
     spans = np.where(lengths == 0, 0, last - first + 1)
+    if (spans == 1).all():
+        return first
     ends = np.cumsum(spans)
     return np.arange(ends[-1]) + np.repeat(first - (ends - spans), spans)
 
