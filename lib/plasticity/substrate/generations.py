@@ -74,9 +74,9 @@ class WriterLock:
                 f"{folder} is open for writing in process {holder}, and takes one writer: "
                 'close it there, or open with mode="r"'
             ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        with contextlib.suppress(OSError):  # a full disk: then the holder stays unknown
+            os.ftruncate(self._file.fileno(), 0)
+            os.write(self._file.fileno(), str(os.getpid()).encode())
 
     def release(self) -> None:
         """Give the lock back."""
@@ -200,6 +200,9 @@ def write_generation(
 ) -> Manifest:
     """Write a generation from front to back, then make the manifest name it.
 
+    The manifest counts at once; once the folder is synced too, it does after a power cut as well,
+    and other generations may be removed.
+
     Parameters
     ----------
     folder : Path
@@ -236,7 +239,6 @@ def write_generation(
     except OSError:
         _discard(target, temporary)
         raise
-    sync_folder(folder)
     return manifest
 
 
@@ -293,8 +295,8 @@ def explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"{error.strerror}: nothing was committed; the last commit on disk is whole and the "
-            "store in memory goes on. Make room, then commit again",
+            f"{error.strerror}: this commit did not finish; the one before is whole on disk, and "
+            "the store in memory goes on. Make room, then commit again",
             str(folder),
         ) from error
 

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from plasticity.substrate.pages import PAGE, PageFile, pages_in
+from plasticity.substrate.pages import PAGE, PageFile, pages_in, pages_of
+
+CHUNK = 1 << 22
+"""Bytes written at a time."""
 
 
 class PagedArray:
@@ -102,6 +105,14 @@ class PagedArray:
         data = self.bytes
         for first, stop in runs:
             yield data[first * PAGE : stop * PAGE]
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yield the records bit by bit, verified."""
+        step = max(1, CHUNK // self.dtype.itemsize)
+        for start in range(0, self.count, step):
+            where = slice(start, min(self.count, start + step))
+            self.verify(pages_of(where, None, self.dtype.itemsize, self.count))
+            yield self.records[where]
 
     def read(self, runs: list[list[int]], file) -> None:
         """Read the bytes of runs of pages from an open file; they need no checksum any more."""

@@ -20,7 +20,7 @@ before its first use. Nothing is ever unpickled.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ from plasticity.substrate.pages import (
     StoreError,
     VersionError,
     pages_of,
+    sync_folder,
 )
 from plasticity.substrate.write_ahead_log import Log
 
@@ -43,9 +44,6 @@ __all__ = ["CorruptionError", "LockedError", "Store", "StoreError", "VersionErro
 
 SMALL_LOG = 1 << 20
 """Bytes up to which a log may be larger than half its generation."""
-
-CHUNK = 1 << 22
-"""Bytes written at a time."""
 
 
 class Store:
@@ -90,6 +88,7 @@ class Store:
         self._generation = -1
         self._generation_bytes = 0
         self._committed_meta = ""
+        self._finished = True
 
     def __enter__(self):
         return self
@@ -316,6 +315,7 @@ class Store:
             If the disk is full: nothing is committed, and a later commit can succeed.
         """
         self._check_writer()
+        self._finish()
         changed = {name: array for name, array in self._arrays.items() if array.changed}
         if not changed and json.dumps(self.meta) == self._committed_meta:
             return
@@ -403,6 +403,7 @@ class Store:
                 for name, (dtype, count, chunks) in arrays.items()
             }
             generations.write_generation(folder, generation, checked, meta or {})
+            sync_folder(folder)
             generations.remove_others(folder, generation)
         finally:
             lock.release()
@@ -454,17 +455,8 @@ class Store:
                 )
 
     def _write(self, folder: Path, generation: int) -> Manifest:
-        arrays = {name: (array.dtype, self._chunks(name)) for name, array in self._arrays.items()}
+        arrays = {name: (array.dtype, array.chunks()) for name, array in self._arrays.items()}
         return generations.write_generation(folder, generation, arrays, self.meta)
-
-    def _chunks(self, name: str) -> Iterator[np.ndarray]:
-        """Yield the verified records of an array."""
-        records = self._array(name).records
-        step = max(1, CHUNK // records.itemsize)
-        for start in range(0, len(records), step):
-            where = slice(start, start + step)
-            self.require(name, where)
-            yield records[where]
 
     def _attach(self, manifest: Manifest) -> None:
         """Go on from a generation that was written just now from the arrays in memory."""
@@ -475,7 +467,16 @@ class Store:
         for array in self._arrays.values():
             array.release()
         self._settle(self._arrays)
-        generations.remove_others(self.path, manifest.generation)
+        self._finished = False
+        self._finish()
+
+    def _finish(self) -> None:
+        """Make the newest manifest durable, then remove what it replaces."""
+        if not self._finished:
+            with generations.explained(self.path):
+                sync_folder(self.path)
+            generations.remove_others(self.path, self._generation)
+            self._finished = True
 
     def _set_generation(self, manifest: Manifest) -> None:
         self._generation = manifest.generation
