@@ -375,7 +375,7 @@ class Brain(Anatomy):
     def _trace(self, cycle: spreading.Cycle, carried) -> trace.TracedCycle:
         graph = self.graph.neurons, self.graph.synapses, self.graph.pending
         return trace.TracedCycle(
-            cycle, *propagation.deliveries(*graph, cycle.sources, cycle.values, *carried)
+            cycle, *propagation.gather(*graph, cycle.sources, cycle.values, *carried)
         )
 
     def _describe(self, path: trace.Path) -> str:

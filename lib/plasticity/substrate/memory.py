@@ -23,9 +23,10 @@ class WorkingMemory:
     Examples
     --------
     >>> memory = WorkingMemory(capacity=2, decay=0.5)
-    >>> memory.hold([7]); memory.hold([3])
-    >>> memory.gains()
-    (array([3, 7], dtype=uint32), array([2.7182817, 1.6487212], dtype=float32))
+    >>> memory.hold([7])
+    >>> memory.hold([3])
+    >>> memory.held()
+    [(3, 1.0), (7, 0.5)]
     """
 
     capacity: int = 7

@@ -53,7 +53,7 @@ class Relation:
 
     Examples
     --------
-    >>> Relation("means", 0, rule="hebbian").rule_index
+    >>> Relation("means", 0, rule="hebbian", limit=1.0).rule_index
     1
     """
 
