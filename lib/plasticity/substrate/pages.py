@@ -258,9 +258,8 @@ class PageFile:
             start = page * PAGE
             data = os.pread(descriptor, min(PAGE, self._bytes - start), start)
             if zlib.crc32(data) != self._sums[page]:
-                raise CorruptionError(
-                    self.path, start, f"this page does not match {page * 4} in {self.path.stem}.crc"
-                )
+                where = f"byte {4 * page} of {self.path.stem}.crc"
+                raise CorruptionError(self.path, start, f"this page does not match {where}")
             self._verified[page] = True
             self.unverified -= 1
 
