@@ -1,9 +1,19 @@
+import mmap
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plasticity.substrate import blocked, propagation, propagation_reference, views, walking
+from plasticity.substrate import (
+    blocked,
+    propagation,
+    propagation_reference,
+    residency,
+    views,
+    walking,
+)
 from plasticity.substrate.structures import NEURON_DTYPE, PENDING_DTYPE, SYNAPSE_DTYPE
 
 THREADS = (1, 2, 3, 4)
@@ -145,6 +155,10 @@ def test_views_equal_the_reference(monkeypatch):
         view = views.build(*graph, signs, allowed, version=1)
         wanted = propagation_reference.deliver(*spread)
         assert_same(view.deliver(1, frontier, values, threads), wanted)
+        if len(frontier) == view.neurons:
+            totals = view.totals(1, values, threads)
+            hit = np.flatnonzero(totals).astype(np.uint32)
+            assert_same((hit, totals[hit]), wanted)
 
     check()
 
@@ -270,6 +284,8 @@ def test_arguments_of_another_shape_are_refused():
     view = views.build(*graph, signs, allowed, version=0)
     with pytest.raises(ValueError, match="frontier holds neuron 10; allowed: 0 to 9"):
         view.deliver(0, [10], [1.0])
+    with pytest.raises(ValueError, match=r"values has shape \(3,\); allowed: \(10,\)"):
+        view.totals(0, np.ones(3))
 
 
 def test_a_view_of_another_version_is_refused():
@@ -278,6 +294,8 @@ def test_a_view_of_another_version_is_refused():
     assert (view.stale(3), view.stale(4)) == (False, True)
     with pytest.raises(views.StaleViewError, match=r"version is 4.* made of version 3"):
         view.deliver(4, frontier, values)
+    with pytest.raises(views.StaleViewError, match=r"version is 4.* made of version 3"):
+        view.totals(4, np.ones(10))
 
 
 def test_a_silent_neuron_does_not_turn_an_infinite_weight_into_nan():
@@ -288,3 +306,21 @@ def test_a_silent_neuron_does_not_turn_an_infinite_weight_into_nan():
         view.deliver(0, [1], [1.0])
     targets, totals = view.deliver(0, [0, 1], [2.0, 1.0])
     assert (targets.tolist(), totals.tolist()) == ([1], [np.inf])
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_memory_of_a_mapped_file_is_given_back(tmp_path):
+    size = 1 << 26
+    np.ones(size, np.uint8).tofile(tmp_path / "ones")
+    with open(tmp_path / "ones", "rb") as file:
+        mapped = np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)
+    before = residency.resident_bytes()
+    assert mapped.sum() == size
+    full = residency.resident_bytes()
+    residency.ResidentLimit(2 * full, mapped[1:])()
+    assert residency.resident_bytes() > before + size // 2
+    residency.ResidentLimit(full - size // 2, mapped[1:])()
+    assert residency.resident_bytes() < before + size // 2
+    assert mapped.sum() == size
+    with pytest.raises(ValueError, match="limit is 0; allowed: more than 0 bytes"):
+        residency.ResidentLimit(0)

@@ -47,11 +47,13 @@ def _filled(totals):
 @numba.njit(**KERNEL)
 def _collect(totals, first, targets, values):
     """Write the totals that are not 0, and where they stand, ``first`` being the first place."""
-    at = np.uint64(0)
+    at, place = np.uint64(0), np.uint64(first)
     for i in range(len(totals)):
-        if totals[i] != 0:
-            targets[at], values[at] = np.uint64(first) + np.uint64(i), totals[i]
-            at += ONE
+        if at == np.uint64(len(targets)):
+            return
+        targets[at], values[at] = place, totals[i]  # overwritten by the next where it is 0
+        at += np.uint64(totals[i] != 0)
+        place += ONE
 
 
 @numba.njit(**KERNEL)

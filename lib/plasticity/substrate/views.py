@@ -106,24 +106,52 @@ class View:
             If a neuron is outside of the graph, or if some neurons are silent and a weight is not
             finite, as its product with 0 is not 0.
         """
+        every = self._of_every_neuron(frontier_of(frontier, values))
+        with workers(threads) as run:
+            return collect(self._add(version, every, threads, run), threads, run)
+
+    def totals(self, version: int, values: np.ndarray, threads: int = 1) -> np.ndarray:
+        """Return the total of every neuron when every neuron emits, zeros included.
+
+        Parameters
+        ----------
+        version : int
+            The graph's version now.
+        values : ndarray of float32, shape (neurons,)
+            What each neuron emits.
+        threads : int
+            1 or more.
+
+        Returns
+        -------
+        ndarray of float32, shape (neurons,)
+
+        Raises
+        ------
+        StaleViewError
+            If the graph has changed since the view was made.
+        ValueError
+            If there is not one value for each neuron.
+        """
+        values = np.ascontiguousarray(values, np.float32)
+        if values.shape != (self.neurons,):
+            raise ValueError(f"values has shape {values.shape}; allowed: ({self.neurons},)")
+        with workers(threads) as run:
+            return self._add(version, values, threads, run)
+
+    def _add(self, version: int, values: np.ndarray, threads: int, run) -> np.ndarray:
         if self.stale(version):
             raise StaleViewError(
                 f"version is {version}, the view was made of version {self.version}; make it again "
                 "with views.build"
             )
-        every = self._of_every_neuron(frontier_of(frontier, values))
         totals = np.zeros(self.neurons, np.float32)
         goals = [len(self.targets) * part // threads for part in range(1, threads)]
         inner = [int(self.ends[np.searchsorted(self.ends, np.uint64(goal))]) for goal in goals]
         parts = [slice(*cut) for cut in pairwise([0, *inner, len(self.targets)])]
-        with workers(threads) as run:
-            run(
-                _add_products,
-                [totals] * threads,
-                *([c[part] for part in parts] for c in (self.sources, self.targets, self.weights)),
-                [every] * threads,
-            )
-            return collect(totals, threads, run)
+        columns = ([c[part] for part in parts] for c in (self.sources, self.targets, self.weights))
+        run(_add_products, [totals] * threads, *columns, [values] * threads)
+        return totals
 
     def _of_every_neuron(self, front) -> np.ndarray:
         """Return emitted values by neuron, 0 for those that are silent: that adds nothing."""
