@@ -1,0 +1,1 @@
+"""Sentences: routes learnt from reward, sentences recalled from their first words, tiny facts."""
