@@ -144,6 +144,7 @@ def test_gathered_synapses_are_those_delivered_in_order(spread):
 
 def test_views_equal_the_reference(monkeypatch):
     monkeypatch.setattr(views, "BIN", 2)
+    monkeypatch.setattr(views, "SHARED", 0)
 
     @settings(deadline=None)
     @given(
@@ -168,6 +169,9 @@ def test_every_path_and_number_of_threads_gives_the_same_bits(number, share, mon
     spread = random_spread(number, 10, share)
     monkeypatch.setattr(blocked, "BIN", 12)
     monkeypatch.setattr(blocked, "CHUNK", 100_000)
+    monkeypatch.setattr(views, "SHARED", 0)
+    monkeypatch.setattr(views, "BIN", 12)
+    monkeypatch.setattr(propagation, "SHARED", 0)
     wanted = propagation_reference.deliver(*spread)
     assert_same(add_sparse(*spread), wanted)
     *graph, frontier, values, signs, allowed = spread

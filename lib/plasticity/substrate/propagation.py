@@ -189,11 +189,11 @@ def deliver(
     if path == "sparse":
         return add_sparse(links, front, edges)
     totals = np.zeros(len(neurons), np.float32)
+    if path == "dense":
+        checked(add_all(totals, links, front), links)
+        return collect(totals)
     with workers(threads) as run:
-        if path == "dense":
-            checked(add_all(totals, links, front), links)
-        else:
-            add_blocked(links, front, totals, threads, run, release)
+        add_blocked(links, front, totals, threads, run, release)
         return collect(totals, threads, run)
 
 
@@ -223,19 +223,17 @@ def add_sparse(links: Links, front: Frontier, edges: int) -> tuple[np.ndarray, n
     return (packed >> np.uint64(32)).astype(np.uint32), bits.view(np.float32)
 
 
-def collect(totals: np.ndarray, threads: int, run) -> tuple[np.ndarray, np.ndarray]:
+def collect(totals: np.ndarray, threads: int = 1, run=None) -> tuple[np.ndarray, np.ndarray]:
     """Return where totals are not 0, ascending, uint32, and what they are."""
-    cuts = np.linspace(0, len(totals), threads + 1).astype(int)
+    if threads == 1:
+        filled = _filled(totals)
+        targets, values = np.empty(filled, np.uint32), np.empty(filled, np.float32)
+        _collect(totals, 0, targets, values)
+        return targets, values
+    cuts = np.linspace(0, len(totals), threads + 1).astype(int).tolist()
     parts = [totals[slice(*cut)] for cut in pairwise(cuts)]
-    ends = np.cumsum(run(_filled, parts))
+    ends = np.cumsum([0, *run(_filled, parts)]).tolist()
     targets, values = np.empty(ends[-1], np.uint32), np.empty(ends[-1], np.float32)
-    starts = [0, *ends[:-1].tolist()]
-    places = [slice(*span) for span in zip(starts, ends.tolist(), strict=True)]
-    run(
-        _collect,
-        parts,
-        cuts[:-1].tolist(),
-        [targets[place] for place in places],
-        [values[place] for place in places],
-    )
+    places = [slice(*span) for span in pairwise(ends)]
+    run(_collect, parts, cuts[:-1], [targets[p] for p in places], [values[p] for p in places])
     return targets, values

@@ -27,6 +27,7 @@ from plasticity.substrate.walking import (
 
 BIN = 16  # log2 of the targets in a bin, at least
 BINS = 6  # log2 of the number of bins, at most
+SHARED = 1 << 20  # fewer synapses are not worth a second thread
 
 
 @numba.njit(**KERNEL)
@@ -107,6 +108,7 @@ class View:
             finite, as its product with 0 is not 0.
         """
         every = self._of_every_neuron(frontier_of(frontier, values))
+        threads = self._useful(threads)
         with workers(threads) as run:
             return collect(self._add(version, every, threads, run), threads, run)
 
@@ -136,8 +138,12 @@ class View:
         values = np.ascontiguousarray(values, np.float32)
         if values.shape != (self.neurons,):
             raise ValueError(f"values has shape {values.shape}; allowed: ({self.neurons},)")
+        threads = self._useful(threads)
         with workers(threads) as run:
             return self._add(version, values, threads, run)
+
+    def _useful(self, threads: int) -> int:
+        return threads if len(self.targets) >= SHARED else 1
 
     def _add(self, version: int, values: np.ndarray, threads: int, run) -> np.ndarray:
         if self.stale(version):
