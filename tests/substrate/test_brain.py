@@ -247,7 +247,7 @@ def test_threads_change_no_bit(threads):
 
 
 def test_random_bits_are_those_of_the_reference():
-    from plasticity.substrate.learning import random_bits
+    from plasticity.substrate.kernels import random_bits
 
     for seed, counter in ((0, 0), (7, 123), (2**63, 2**40)):
         assert int(random_bits(np.uint64(seed), counter)) == reference_bits(seed, counter)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from plasticity.substrate import learning, propagation, spreading, trace
+from plasticity.substrate import kernels, propagation, spreading, trace
 from plasticity.substrate.anatomy import DEFAULT_RELATION, Anatomy, Neurons
 from plasticity.substrate.emission import Emission
 from plasticity.substrate.memory import WorkingMemory
@@ -193,24 +193,20 @@ class Brain(Anatomy):
         noise : ndarray of float, shape (neurons,)
             How often each neuron occurs as a target; drawn in proportion to its power 0.75.
         negatives : int
-            How many are drawn for each pair; those without a synapse before are passed over.
+            How many are drawn for each pair; those without a synapse are passed over.
         strength : float
             A negative counts as a target of minus this activity.
         """
         sources, targets = self._pairs(sources, targets)
         kind = self._known(relation)
-        count = len(sources) * (1 + negatives)
-        drawn = tuple(np.empty(count, kind_) for kind_ in (np.uint32, np.uint32, np.float32))
-        seed, table = self._draw(), self._noise_table(noise)
-        learning.sample_contrast(
-            sources, targets, negatives, np.float32(strength), table, seed, drawn
-        )
-        all_sources, all_targets, post = drawn
-        edges = self.graph.edges(all_sources, all_targets, kind.index)
-        edges[:: 1 + negatives] = self.graph.grown(
-            sources, targets, kind.index, edges[:: 1 + negatives]
-        )
-        self._learn(all_sources, edges, np.ones(count, np.float32), post, kind)
+        edges = self.graph.grown_edges(sources, targets, kind.index)
+        drawn = self._noise_table(noise), negatives, np.float32(-strength)
+        parallel = self.threads > 1 and len(edges) >= PARALLEL_PAIRS
+        kernel = kernels.learn_contrast_parallel if parallel else kernels.learn_contrast
+        setting = kind.index, self._settings(kind), (self.tick, self._draw())
+        threads = self.threads if parallel else 1
+        kernel(self.graph.arrays, self._views(), sources, edges, drawn, *setting, threads)
+        self.graph.touch_rows(np.unique(sources))
 
     def learn_rows(
         self,
@@ -244,7 +240,7 @@ class Brain(Anatomy):
         self.graph.require_rows(sources)
         index = self.graph.arrays[:6]
         settings, clock = self._settings(kind), (self.tick, self._draw())
-        learning.learn_rows(
+        kernels.learn_rows(
             self._views(), index, sources, pre, targets, post, kind.index, settings, clock
         )
         self.graph.touch_rows(sources)
@@ -269,7 +265,7 @@ class Brain(Anatomy):
             parts = (edges[edges < in_rows], edges[edges >= in_rows] - in_rows)
             views = self._views()
             for part, floats, halves in zip(parts, views[::2], views[1::2], strict=True):
-                learning.apply_reward(floats, halves, part, surprise, rate, limit, decay, self.tick)
+                kernels.apply_reward(floats, halves, part, surprise, rate, limit, decay, self.tick)
             self.graph.touch_edges(edges)
 
     def forget_eligibility(self) -> None:
@@ -390,7 +386,7 @@ class Brain(Anatomy):
     def _learn(self, sources, edges, pre, post, kind: Relation) -> None:
         """Change edges, those that are missing passed over."""
         parallel = self.threads > 1 and len(edges) >= PARALLEL_PAIRS
-        kernel = learning.learn_pairs_parallel if parallel else learning.learn_pairs
+        kernel = kernels.learn_pairs_parallel if parallel else kernels.learn_pairs
         settings, clock = self._settings(kind), (self.tick, self._draw())
         threads = self.threads if parallel else 1
         kernel(self._views(), sources, edges, pre, post, settings, clock, threads)
@@ -409,7 +405,7 @@ class Brain(Anatomy):
     def _draw(self) -> np.uint64:
         """Return the seed of one operation's random numbers."""
         self._draws += 1
-        return np.uint64(learning.random_bits(np.uint64(self.seed), self._draws))
+        return np.uint64(kernels.random_bits(np.uint64(self.seed), self._draws))
 
     def _noise_table(self, noise: np.ndarray) -> np.ndarray:
         """Return neurons, each as often as it is to be drawn; made once for the same noise."""

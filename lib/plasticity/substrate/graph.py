@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from plasticity.substrate import edges as kernels
+from plasticity.substrate import kernels
 from plasticity.substrate.names import Names, identity
 from plasticity.substrate.store import Store
 from plasticity.substrate.structures import (
@@ -27,6 +27,7 @@ EDGE_DTYPE = np.dtype(
 
 MOST_NEURONS = 2**32 - 2
 FEWEST_SLOTS = 1024
+GROWN_AT_ONCE = 1 << 14
 PARALLEL_PAIRS = 1 << 16  # fewer are found sooner by one thread
 
 
@@ -72,7 +73,7 @@ class Graph:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """What the kernels of `edges` read: words of neurons, synapses and pending, and slots."""
+        """What `kernels` reads: words of neurons, synapses and pending, and slots."""
         return (
             words(self.neurons, np.uint32),
             words(self.neurons, np.uint64),
@@ -162,18 +163,18 @@ class Graph:
     ) -> np.ndarray:
         """Return edge numbers, as `edges` found them, with the missing ones grown."""
         missing = np.flatnonzero(found == kernels.MISSING)
-        if not len(missing):
-            return found
-        self._slots_for(len(missing))
-        first = self.store.extend("pending", len(missing))
-        absent = found[missing]
-        origins = sources[missing]
-        end = kernels.grow(self.arrays, origins, targets[missing], relation, absent, first)
-        self.store.shrink("pending", end)
-        found[missing] = absent
-        self.store.touch("pending", slice(first, end))
-        self.store.touch("neurons", origins)
-        self.version += 1
+        # Many of them may be the same synapse: room is made for a part at a time.
+        for start in range(0, len(missing), GROWN_AT_ONCE):
+            part = missing[start : start + GROWN_AT_ONCE]
+            self._slots_for(len(part))
+            first = self.store.extend("pending", len(part))
+            absent, origins = found[part], sources[part]
+            end = kernels.grow(self.arrays, origins, targets[part], relation, absent, first)
+            self.store.shrink("pending", end)
+            found[part] = absent
+            self.store.touch("pending", slice(first, end))
+            self.store.touch("neurons", origins)
+            self.version += 1
         return found
 
     def fields(self, edges: np.ndarray, field: str) -> np.ndarray:
@@ -316,7 +317,7 @@ class Graph:
         needed = 2 * (len(self.pending) + more)
         if len(self._slots) < max(1, needed):
             self.store.require("pending", slice(None))
-            size = max(FEWEST_SLOTS, 1 << (2 * needed - 1).bit_length())
+            size = max(FEWEST_SLOTS, 1 << (needed - 1).bit_length())
             self._slots = np.zeros(size, np.uint64)
             pending = self.pending
             kernels.enter(words(pending, np.uint32), words(pending, np.uint8), self._slots)

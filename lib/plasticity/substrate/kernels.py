@@ -1,0 +1,475 @@
+"""Compiled code on the graph: finding, growing and changing synapses.
+
+A synapse has an **edge number**: its place among the rows, or, while it is pending, the number of
+synapses in rows plus its place among the pending ones. Rows are sorted by relation and target and
+are searched by bisection; pending synapses are found through an open-addressing table of slots,
+each 32 bits of a hash and 1 + a place. Every change goes through `_change`.
+
+All of it stands in one file because numba's cache does not notice changes in another one.
+"""
+
+import numba
+import numpy as np
+
+from plasticity.substrate.rules import ADAM, COUNT, DELTA, HEBBIAN, OJA, REWARD, SANGER
+from plasticity.substrate.structures import (
+    FAN_OUT,
+    FIRST,
+    FIRST_SYNAPSE,
+    NEXT,
+    PENDING,
+    RELATION,
+    SECOND,
+    SOURCE,
+    STEPS,
+    TARGET,
+    WEIGHT,
+)
+
+MISSING = -1
+# Constants of MurmurHash3's 64-bit finaliser (Appleby, 2011, public domain).
+_MURMUR_1, _MURMUR_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
+_SHIFT, _HALF, _LOW = np.uint64(33), np.uint64(32), np.uint64(0xFFFFFFFF)
+
+FIRST_DECAY, SECOND_DECAY, TINY = np.float32(0.9), np.float32(0.999), np.float32(1e-8)  # Adam's
+ELIGIBILITY_SCALE = np.float32(1 << 14)  # Q1.14: -2 to 2
+ELIGIBILITY_RANGE = np.float32(32767)
+MOST_STEPS = 65535
+ONE = np.float32(1)
+
+# Constants of SplitMix64 (Steele, Lea and Flood, 2014).
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+
+@numba.njit(inline="always")
+def _hash(source, target, relation):
+    mixed = (np.uint64(source) << _HALF) ^ np.uint64(target) ^ (np.uint64(relation) * _MURMUR_2)
+    mixed = (mixed ^ (mixed >> _SHIFT)) * _MURMUR_1
+    mixed = (mixed ^ (mixed >> _SHIFT)) * _MURMUR_2
+    return mixed ^ (mixed >> _SHIFT)
+
+
+@numba.njit(inline="always")
+def _in_row(first, fan_out, synapse_words, synapse_bytes, target, relation):
+    """Return the edge number in a row, by bisection, or MISSING."""
+    low, high = first, first + fan_out
+    while low < high:
+        middle = (low + high) >> 1
+        other = synapse_bytes[middle, RELATION]
+        if other < relation or (other == relation and synapse_words[middle, TARGET] < target):
+            low = middle + 1
+        else:
+            high = middle
+    if (
+        low < first + fan_out
+        and synapse_words[low, TARGET] == target
+        and synapse_bytes[low, RELATION] == relation
+    ):
+        return low
+    return MISSING
+
+
+@numba.njit(inline="always")
+def _in_slots(slots, pending_words, pending_bytes, source, target, relation):
+    """Return (place among the pending synapses or MISSING, slot where the search ended)."""
+    mask = np.uint64(len(slots) - 1)
+    mixed = _hash(source, target, relation)
+    tag = mixed >> _HALF
+    slot = mixed & mask
+    while slots[slot] != 0:
+        if slots[slot] >> _HALF == tag:
+            place = np.int64(slots[slot] & _LOW) - 1
+            if (
+                pending_words[place, SOURCE] == source
+                and pending_words[place, TARGET] == target
+                and pending_bytes[place, RELATION] == relation
+            ):
+                return place, slot
+        slot = (slot + np.uint64(1)) & mask
+    return MISSING, slot
+
+
+@numba.njit(inline="always")
+def _find(graph, source, target, relation):
+    """Return the edge number of one pair, or MISSING."""
+    words, long_words, synapse_words, synapse_bytes, pending_words, pending_bytes, slots = graph
+    fan_out = np.int64(words[source, FAN_OUT])
+    if fan_out:
+        first = np.int64(long_words[source, FIRST_SYNAPSE])
+        edge = _in_row(first, fan_out, synapse_words, synapse_bytes, target, relation)
+        if edge != MISSING:
+            return edge
+    if words[source, PENDING]:
+        place, _ = _in_slots(slots, pending_words, pending_bytes, source, target, relation)
+        if place != MISSING:
+            return len(synapse_words) + place
+    return np.int64(MISSING)
+
+
+def _locate(graph, sources, targets, relation, edges):
+    """Write the edge number of each pair, MISSING where there is no synapse.
+
+    Parameters
+    ----------
+    graph : tuple of arrays
+        `Graph.arrays`.
+    sources, targets : ndarray of uint32, shape (pairs,)
+    relation : int
+    edges : ndarray of int64, shape (pairs,)
+        Written.
+    """
+    for i in numba.prange(len(sources)):
+        edges[i] = _find(graph, sources[i], targets[i], relation)
+
+
+locate = numba.njit(cache=True)(_locate)
+locate_parallel = numba.njit(cache=True, parallel=True)(_locate)
+
+
+@numba.njit(cache=True)
+def grow(graph, sources, targets, relation, edges, count):
+    """Grow the pairs whose edge is MISSING, in order, each once; return the pending count.
+
+    Parameters
+    ----------
+    graph : tuple of arrays
+        `Graph.arrays`; the pending synapses must have room, and the slots be at most half full.
+    sources, targets : ndarray of uint32, shape (pairs,)
+    relation : int
+    edges : ndarray of int64, shape (pairs,)
+        Edge numbers; those grown are written.
+    count : int
+        Pending synapses so far.
+    """
+    words, _, synapse_words, _, pending_words, pending_bytes, slots = graph
+    for i in range(len(sources)):
+        if edges[i] != MISSING:
+            continue
+        source, target = sources[i], targets[i]
+        place, slot = _in_slots(slots, pending_words, pending_bytes, source, target, relation)
+        if place == MISSING:
+            place = count
+            count += 1
+            pending_words[place, TARGET] = target
+            pending_words[place, SOURCE] = source
+            pending_bytes[place, RELATION] = relation
+            pending_words[place, NEXT] = words[source, PENDING]
+            words[source, PENDING] = place + 1
+            tag = _hash(source, target, relation) >> _HALF
+            slots[slot] = (tag << _HALF) | np.uint64(place + 1)
+        edges[i] = len(synapse_words) + place
+    return count
+
+
+@numba.njit(cache=True)
+def enter(pending_words, pending_bytes, slots):
+    """Enter every pending synapse into empty slots."""
+    mask = np.uint64(len(slots) - 1)
+    for place in range(len(pending_words)):
+        source, target = pending_words[place, SOURCE], pending_words[place, TARGET]
+        mixed = _hash(source, target, pending_bytes[place, RELATION])
+        slot = mixed & mask
+        while slots[slot] != 0:
+            slot = (slot + np.uint64(1)) & mask
+        slots[slot] = (mixed >> _HALF << _HALF) | np.uint64(place + 1)
+
+
+@numba.njit(cache=True)
+def merge(words, long_words, synapses, pending, order, starts, merged):
+    """Write the rows of all neurons anew, with the pending synapses sorted in.
+
+    Parameters
+    ----------
+    words, long_words : ndarray of uint32 and uint64
+        Words of the neurons; row, fan-out and pending chain are written.
+    synapses : ndarray of uint32, shape (synapses, 4)
+        Rows as they are.
+    pending : ndarray of uint32, shape (pending, 6)
+    order : ndarray of int64, shape (pending,)
+        Pending places sorted by source, relation and target.
+    starts : ndarray of int64, shape (neurons + 1,)
+        Where each source's part of `order` starts.
+    merged : ndarray of uint32, shape (synapses + pending, 4)
+        Written.
+    """
+    out = 0
+    for neuron in range(len(words)):
+        old = np.int64(long_words[neuron, FIRST_SYNAPSE])
+        old_end = old + np.int64(words[neuron, FAN_OUT])
+        new, new_end = starts[neuron], starts[neuron + 1]
+        first = out
+        while old < old_end or new < new_end:
+            take_old = new == new_end
+            if old < old_end and new < new_end:
+                mine, other = synapses[old], pending[order[new]]
+                # The relation is the low byte of the upper half of the last word.
+                left, right = (mine[3] >> 16) & 0xFF, (other[3] >> 16) & 0xFF
+                take_old = left < right or (left == right and mine[TARGET] < other[TARGET])
+            if take_old:
+                merged[out, :] = synapses[old]
+                old += 1
+            else:
+                merged[out, :] = pending[order[new], :4]
+                new += 1
+            out += 1
+        long_words[neuron, FIRST_SYNAPSE] = first
+        words[neuron, FAN_OUT] = out - first
+        words[neuron, PENDING] = 0
+
+
+@numba.njit(inline="always")
+def random_bits(seed, counter):
+    """Return 64 bits that depend on a seed and a counter alone: the same for any threads."""
+    mixed = seed + (np.uint64(counter) + np.uint64(1)) * _STEP
+    mixed = (mixed ^ (mixed >> _SHIFT_1)) * _MIX_1
+    mixed = (mixed ^ (mixed >> _SHIFT_2)) * _MIX_2
+    return mixed ^ (mixed >> _SHIFT_3)
+
+
+@numba.njit(inline="always")
+def _from_bfloat16(half):
+    return np.uint32(np.uint32(half) << np.uint32(16)).view(np.float32)
+
+
+@numba.njit(inline="always")
+def _to_bfloat16(value, noise):
+    """Round to bfloat16 up or down at random, so that small changes count on average."""
+    bits = np.uint64(np.float32(value).view(np.uint32)) + (noise & np.uint64(0xFFFF))
+    return np.uint16(bits >> np.uint64(16))
+
+
+@numba.njit(inline="always")
+def _clip(value, limit):
+    return min(max(value, -limit), limit)
+
+
+@numba.njit(inline="always")
+def _adam(halves, edge, slope, noise):
+    """Return Adam's step, 1 learning rate long, and keep its moments (Kingma and Ba, 2015)."""
+    steps = min(np.int64(halves[edge, STEPS]) + 1, MOST_STEPS)
+    first, second = _from_bfloat16(halves[edge, FIRST]), _from_bfloat16(halves[edge, SECOND])
+    first = FIRST_DECAY * first + (ONE - FIRST_DECAY) * slope
+    second = SECOND_DECAY * second + (ONE - SECOND_DECAY) * slope * slope
+    halves[edge, FIRST] = _to_bfloat16(first, noise)
+    halves[edge, SECOND] = _to_bfloat16(second, noise >> np.uint64(16))
+    halves[edge, STEPS] = steps
+    unbiased = np.float64(second) / (1 - np.float64(SECOND_DECAY) ** steps)
+    step = np.float64(first) / (1 - np.float64(FIRST_DECAY) ** steps)
+    return np.float32(step / (np.sqrt(unbiased) + np.float64(TINY)))
+
+
+@numba.njit(inline="always")
+def _eligibility(halves, edge, decay, tick):
+    """Return the eligibility as it is now: it decays with every tick since its last use."""
+    value = np.float32(np.int16(halves[edge, FIRST])) / ELIGIBILITY_SCALE
+    elapsed = np.uint16(np.uint16(tick) - halves[edge, SECOND])
+    return value * np.float32(np.float64(decay) ** np.int64(elapsed))
+
+
+@numba.njit(inline="always")
+def _change(floats, halves, edge, pre, post, feedback, settings, clock):
+    """Change one synapse: the one call site of all three-factor rules.
+
+    Parameters
+    ----------
+    floats, halves : ndarray of float32 and uint16, shape (synapses, words)
+        Views of the synapses or of the pending ones.
+    edge : int
+        Place in them.
+    pre, post : float32
+        What the source and the target contribute.
+    feedback : float32
+        What Oja's and Sanger's rule take away from `pre`.
+    settings : tuple of (int, float32, float32, float32)
+        Rule, learning rate times modulator, limit, decay of eligibility.
+    clock : tuple of (int, uint64)
+        Tick of the brain, and random bits of this update.
+    """
+    rule, rate, limit, decay = settings
+    tick, noise = clock
+    weight = floats[edge, WEIGHT]
+    if rule == HEBBIAN:
+        both = pre * post
+        side = ONE if both > 0 else -ONE
+        weight += rate * both * (limit - side * weight)
+    elif rule in (OJA, SANGER):
+        weight += rate * post * (pre - feedback)
+    elif rule == DELTA:
+        weight += rate * pre * post
+    elif rule == ADAM:
+        weight += rate * _adam(halves, edge, pre * post, noise)
+    elif rule == REWARD:
+        value = _eligibility(halves, edge, decay, tick) + pre * post
+        scaled = _clip(np.float32(np.rint(value * ELIGIBILITY_SCALE)), ELIGIBILITY_RANGE)
+        halves[edge, FIRST] = np.uint16(np.int16(scaled))
+        halves[edge, SECOND] = np.uint16(tick)
+        halves[edge, STEPS] = min(np.int64(halves[edge, STEPS]) + 1, MOST_STEPS)
+    elif rule == COUNT:
+        low = np.int64(halves[edge, FIRST]) + 1
+        halves[edge, FIRST] = np.uint16(low & 0xFFFF)
+        halves[edge, SECOND] += np.uint16(low >> 16)
+    floats[edge, WEIGHT] = _clip(weight, limit)
+
+
+@numba.njit(inline="always")
+def _change_edge(graph, edge, pre, post, settings, clock):
+    """Change the synapse of an edge number, in a row or pending."""
+    floats, halves, pending_floats, pending_halves = graph
+    if edge < len(floats):
+        feedback = post * floats[edge, WEIGHT]
+        _change(floats, halves, edge, pre, post, feedback, settings, clock)
+    else:
+        edge -= len(floats)
+        feedback = post * pending_floats[edge, WEIGHT]
+        _change(pending_floats, pending_halves, edge, pre, post, feedback, settings, clock)
+
+
+def _learn_pairs(graph, sources, edges, pre, post, settings, clock, threads):
+    """Change the synapse of each pair, in order.
+
+    Parameters
+    ----------
+    graph : tuple of ndarray
+        float32 and uint16 words of the synapses, then of the pending ones.
+    sources : ndarray of uint32, shape (pairs,)
+        A synapse belongs to the thread of its source, so that the order of the changes of one
+        synapse does not depend on the number of threads.
+    edges : ndarray of int64, shape (pairs,)
+        Edge numbers; negative ones are passed over.
+    pre, post : ndarray of float32, shape (pairs,)
+    settings : tuple
+        As for `_change`.
+    clock : tuple of (int, uint64)
+        Tick of the brain, and seed of this call's random bits.
+    threads : int
+    """
+    tick, seed = clock
+    for thread in numba.prange(threads):
+        for i in range(len(edges)):
+            if edges[i] >= 0 and (threads == 1 or sources[i] % np.uint32(threads) == thread):
+                now = (tick, random_bits(seed, i))
+                _change_edge(graph, edges[i], pre[i], post[i], settings, now)
+
+
+learn_pairs = numba.njit(cache=True)(_learn_pairs)
+learn_pairs_parallel = numba.njit(cache=True, parallel=True)(_learn_pairs)
+
+
+@numba.njit(inline="always")
+def _position(targets, target):
+    """Return where a target stands in an ascending list, or -1."""
+    place = np.searchsorted(targets, target)
+    return place if place < len(targets) and targets[place] == target else -1
+
+
+@numba.njit(cache=True)
+def learn_rows(graph, index, sources, pre, targets, post, relation, settings, clock):
+    """Change every synapse of a relation that leads from the sources to the targets.
+
+    Parameters
+    ----------
+    graph : tuple of ndarray
+        As for `learn_pairs`.
+    index : tuple of ndarray
+        uint32 and uint64 words of the neurons; uint32 words and bytes of the synapses, then of
+        the pending ones.
+    sources : ndarray of uint32, shape (sources,)
+    pre : ndarray of float32, shape (sources,)
+    targets : ndarray of uint32, shape (targets,)
+        Ascending.
+    post : ndarray of float32, shape (targets,)
+    relation : int
+    settings, clock : tuple
+        As for `learn_pairs`.
+    """
+    floats, halves, pending_floats, pending_halves = graph
+    words, long_words, synapse_words, synapse_bytes, pending_words, pending_bytes = index
+    tick, seed = clock
+    running = settings[0] == SANGER
+    for i in range(len(sources)):
+        source = sources[i]
+        first = np.int64(long_words[source, FIRST_SYNAPSE])
+        feedback = np.float32(0)
+        for edge in range(first, first + np.int64(words[source, FAN_OUT])):
+            if synapse_bytes[edge, RELATION] != relation:
+                continue
+            place = _position(targets, synapse_words[edge, TARGET])
+            if place < 0:
+                continue
+            own = post[place] * floats[edge, WEIGHT]
+            feedback = feedback + own if running else own
+            now = (tick, random_bits(seed, edge))
+            _change(floats, halves, edge, pre[i], post[place], feedback, settings, now)
+        chain = np.int64(words[source, PENDING])
+        while chain:
+            edge = chain - 1
+            chain = np.int64(pending_words[edge, NEXT])
+            if pending_bytes[edge, RELATION] != relation:
+                continue
+            place = _position(targets, pending_words[edge, TARGET])
+            if place < 0:
+                continue
+            own = post[place] * pending_floats[edge, WEIGHT]
+            now = (tick, random_bits(seed, len(floats) + edge))
+            _change(pending_floats, pending_halves, edge, pre[i], post[place], own, settings, now)
+
+
+@numba.njit(cache=True)
+def apply_reward(floats, halves, edges, surprise, rate, limit, decay, tick):
+    """Turn eligibility into weight: w += rate surprise e.
+
+    Parameters
+    ----------
+    floats, halves : ndarray of float32 and uint16
+        Views of the synapses or of the pending ones.
+    edges : ndarray of int64
+        Places in them.
+    surprise : float32
+        Reward minus what was expected.
+    rate, limit, decay : float32
+    tick : int
+    """
+    for edge in edges:
+        eligible = _eligibility(halves, edge, decay, tick)
+        floats[edge, WEIGHT] = _clip(floats[edge, WEIGHT] + rate * surprise * eligible, limit)
+
+
+def _learn_contrast(index, graph, sources, edges, noise, relation, settings, clock, threads):
+    """Change the synapse of each pair, and right after it those of its sampled negatives.
+
+    Parameters
+    ----------
+    index : tuple of ndarray
+        `Graph.arrays`.
+    graph : tuple of ndarray
+        As for `learn_pairs`.
+    sources : ndarray of uint32, shape (pairs,)
+    edges : ndarray of int64, shape (pairs,)
+        Edge numbers, none missing.
+    noise : tuple of (ndarray of uint32, int, float32)
+        Neurons, each as often as it is to be drawn, 2**k of them; how many are drawn a pair; and
+        the activity, below 0, of one that is drawn. Those without a synapse are passed over.
+    relation : int
+    settings, clock, threads
+        As for `learn_pairs`.
+    """
+    table, negatives, activity = noise
+    tick, seed = clock
+    mask = np.uint64(len(table) - 1)
+    for thread in numba.prange(threads):
+        for i in range(len(edges)):
+            if threads > 1 and sources[i] % np.uint32(threads) != thread:
+                continue
+            bits = random_bits(seed, i * (negatives + 1))
+            _change_edge(graph, edges[i], ONE, ONE, settings, (tick, bits))
+            for k in range(1, negatives + 1):
+                bits = random_bits(seed, i * (negatives + 1) + k)
+                edge = _find(index, sources[i], table[bits & mask], relation)
+                if edge != MISSING:
+                    _change_edge(graph, edge, ONE, activity, settings, (tick, bits))
+
+
+learn_contrast = numba.njit(cache=True)(_learn_contrast)
+learn_contrast_parallel = numba.njit(cache=True, parallel=True)(_learn_contrast)
