@@ -111,8 +111,10 @@ class SelfAttention(nn.Module):
     def forward(self, state: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Attend; `attention_mask` is boolean (batch, 1, 1, length), True where a key counts."""
         batch, length, width = state.shape
-        heads = self.projection(state).view(batch, length, 3, self.num_heads, -1)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)  # each (batch, heads, length, width/heads)
+        query, key, value = (  # each (batch, heads, length, width/heads)
+            part.view(batch, length, self.num_heads, -1).transpose(1, 2)
+            for part in self.projection(state).chunk(3, dim=-1)
+        )
         mixed = F.scaled_dot_product_attention(
             query, key, value, attention_mask, dropout_p=self.dropout if self.training else 0.0
         )
