@@ -3,7 +3,7 @@
 import itertools
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,13 @@ from datasets import Dataset
 from tokenizers import Tokenizer
 
 from plasticity.companion import datasets as data
-from plasticity.companion.configuration import ExperimentConfig, Runtime, check_choice, check_range
+from plasticity.companion.configuration import (
+    ExperimentConfig,
+    Runtime,
+    check_choice,
+    check_range,
+    setting,
+)
 from plasticity.pnn.masking import MaskingRule
 from plasticity.pnn.tokenization import (
     CLS,
@@ -38,18 +44,13 @@ Row = tuple[int, str, str, float, str]  # step, split, metric, value, unit
 class Config(ExperimentConfig):
     """Which dataset is measured, and how lines become sequences; the variant is its name."""
 
-    variant: str = field(default="stories", metadata={"help": "name of the dataset"})
-    rows: int = field(
-        default=2500,
-        metadata={"help": "lines per split that are cut into word pieces, drawn by seed; 0 = all"},
+    variant: str = setting("stories", "name of the dataset")
+    rows: int = setting(
+        2500, "lines per split that are cut into word pieces, drawn by seed; 0 = all"
     )
-    vocab_size: int = field(
-        default=30522, metadata={"help": "largest word-piece vocabulary (entries)"}
-    )
-    max_length: int = field(default=128, metadata={"help": "tokens per sequence, [CLS] and [SEP]"})
-    mask_probability: float = field(
-        default=0.15, metadata={"help": "share of ordinary tokens hidden"}
-    )
+    vocab_size: int = setting(30522, "largest word-piece vocabulary (entries)")
+    max_length: int = setting(128, "tokens per sequence, [CLS] and [SEP]")
+    mask_probability: float = setting(0.15, "share of ordinary tokens hidden")
 
     def __post_init__(self) -> None:
         """Check the dataset's name and the ranges."""

@@ -4,14 +4,20 @@ The system is imported where it runs, so that reading stored results loads no to
 """
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from plasticity.companion import profiles
-from plasticity.companion.configuration import ExperimentConfig, Runtime, check_choice, check_range
+from plasticity.companion.configuration import (
+    ExperimentConfig,
+    Runtime,
+    check_choice,
+    check_range,
+    setting,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -57,11 +63,11 @@ RELEASED_CODE = {"warmup_steps": 100, "min_learning_rate": 3e-5}
 class Config(ExperimentConfig):
     """One model at the paper's size: PNN in either reading, or BERT."""
 
-    architecture: str = field(default="pnn", metadata={"help": "pnn or bert"})
-    reading: str = field(default="as_released", metadata={"help": "as_released or as_paper"})
-    hidden_size: int = field(default=768, metadata={"help": "width; 768 is the paper's"})
-    sequences: int = field(default=8, metadata={"help": "random sequences shown to a fresh model"})
-    sequence_length: int = field(default=128, metadata={"help": "tokens in each"})
+    architecture: str = setting("pnn", "pnn or bert")
+    reading: str = setting("as_released", "as_released or as_paper")
+    hidden_size: int = setting(768, "width; 768 is the paper's")
+    sequences: int = setting(8, "random sequences shown to a fresh model")
+    sequence_length: int = setting(128, "tokens in each")
 
     def __post_init__(self):
         """Check ranges."""

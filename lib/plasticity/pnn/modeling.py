@@ -15,6 +15,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import ModelOutput
 
 from plasticity.pnn.configuration import PnnConfig, linear_step_weights
+from plasticity.pnn.dropout import Dropout
 from plasticity.pnn.initialization import scale_branch, scale_positions, scale_to_width
 from plasticity.pnn.masking import IGNORED_LABEL
 
@@ -85,7 +86,7 @@ class Embeddings(nn.Module):
         self.token = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position = PositionEmbedding(config.max_position_embeddings, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Embed ids (batch, length) as states (batch, length, hidden_size)."""
@@ -111,8 +112,10 @@ class SelfAttention(nn.Module):
     def forward(self, state: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Attend; `attention_mask` is boolean (batch, 1, 1, length), True where a key counts."""
         batch, length, width = state.shape
-        heads = self.projection(state).view(batch, length, 3, self.num_heads, -1)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)  # each (batch, heads, length, width/heads)
+        query, key, value = (  # each (batch, heads, length, width/heads)
+            part.view(batch, length, self.num_heads, -1).transpose(1, 2)
+            for part in self.projection(state).chunk(3, dim=-1)
+        )
         mixed = F.scaled_dot_product_attention(
             query, key, value, attention_mask, dropout_p=self.dropout if self.training else 0.0
         )
@@ -151,7 +154,7 @@ class Refiner(nn.Module):
             else nn.Identity()
         )
         self.gate = Gate(config)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, state: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the gate and the proposal for a state; the update is their product."""
