@@ -4,6 +4,7 @@ Every player ends as a table of the moves it may choose in each position, and is
 every line of the game: all its tied moves against every move of the opponent, in both seats.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -35,15 +36,14 @@ OPPONENTS = ("self", "random", "minimax", "moves_shown")
 CREDITS = ("reply", "sampled", "final", "plateau")
 TENTHS = 10  # the source compares the first games with the last
 PRUNED_BELOW = 0.5  # a position worth less either way is a draw, which no synapse says as well
-IMITATION_ROUND = 50  # positions whose moves are shown at once
 KILOBYTE = 1000
 
 # Positions whose moves the chapter draws, by the cells played so far.
 POSITIONS = {
     "O answers a corner": (0,),
     "O between two corners": (0, 4, 8),
-    "X can win or must block": (0, 1, 4, 7),
-    "X can make a fork": (0, 4, 8, 1, 7),
+    "X can win at once": (0, 1, 4, 7),
+    "O must block": (0, 4, 8, 1, 7),
 }
 
 # The README and PROBE_RESULTS.md of neuron-graph.
@@ -60,7 +60,7 @@ class Config(ExperimentConfig):
     """One player or model, and how it learns."""
 
     learner: str = setting("positions", f"what learns: {', '.join(LEARNERS)}")
-    games: int = setting(4000, "games to learn from")
+    games: int = setting(4000, "games to learn from, or positions whose moves are shown")
     at_once: int = setting(20, "games played side by side between lessons")
     opponent: str = setting("self", f"who is played against: {', '.join(OPPONENTS)}")
     credit: str = setting("reply", f"what a position learns from: {', '.join(CREDITS)}")
@@ -133,6 +133,7 @@ def _positions(config: Config, seed: int, rng: np.random.Generator) -> Iterator[
     """Measure a synapse for each position."""
     from plasticity.substrate.domains.tictactoe.game import greedy
 
+    _train(dataclasses.replace(config, games=config.at_once), seed, rng, [])  # compiles
     curve: list[Row] = []
     started = time.perf_counter()
     head, spent = _train(config, seed, rng, curve)
@@ -305,12 +306,12 @@ def _cell_policy(config: Config, seed: int, rng: np.random.Generator) -> Iterato
 
     seats = {seat: CellPolicy(Brain(seed), config.draw_reward) for seat in game.SEATS}
     if config.opponent == "moves_shown":
-        for _ in range(config.games):
-            going = rng.permutation(np.flatnonzero(game.LEGAL.any(axis=1)))
-            for start in range(0, len(going), IMITATION_ROUND):
-                part = going[start : start + IMITATION_ROUND]
-                for seat, player in seats.items():
-                    player.imitate(part[game.TO_MOVE[part] == seat], game.PERFECT)
+        going = np.flatnonzero(game.LEGAL.any(axis=1))
+        for done in range(0, config.games, config.at_once):
+            part = rng.choice(going, config.at_once)
+            for seat, player in seats.items():
+                step = 1 - done / config.games
+                player.imitate(part[game.TO_MOVE[part] == seat], game.PERFECT, step)
     else:
         if config.lessons:
             take_lessons(seats[game.X], config.lessons, config.at_once, rng)

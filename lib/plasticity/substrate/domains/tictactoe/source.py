@@ -192,7 +192,7 @@ class CellPolicy:
         credit = np.repeat(reward * self.DISCOUNT**left, CELLS)
         self.brain.learn(cells.ravel(), targets, "move", post=credit)
 
-    def imitate(self, states: np.ndarray, teacher: np.ndarray, step: float = 0.1) -> None:
+    def imitate(self, states: np.ndarray, teacher: np.ndarray, step: float) -> None:
         """Correct its best move in each state that a teacher would not make: the perceptron's rule.
 
         Parameters
