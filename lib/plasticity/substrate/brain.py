@@ -193,20 +193,23 @@ class Brain(Anatomy):
         noise : ndarray of float, shape (neurons,)
             How often each neuron occurs as a target; drawn in proportion to its power 0.75.
         negatives : int
-            How many are drawn for each pair; those without a synapse are passed over.
+            How many are drawn for each pair; those without a synapse before are passed over.
         strength : float
             A negative counts as a target of minus this activity.
         """
         sources, targets = self._pairs(sources, targets)
         kind = self._known(relation)
-        edges = self.graph.grown_edges(sources, targets, kind.index)
-        drawn = self._noise_table(noise), negatives, np.float32(-strength)
-        parallel = self.threads > 1 and len(edges) >= PARALLEL_PAIRS
-        kernel = kernels.learn_contrast_parallel if parallel else kernels.learn_contrast
-        setting = kind.index, self._settings(kind), (self.tick, self._draw())
-        threads = self.threads if parallel else 1
-        kernel(self.graph.arrays, self._views(), sources, edges, drawn, *setting, threads)
-        self.graph.touch_rows(np.unique(sources))
+        count = len(sources) * (1 + negatives)
+        drawn = tuple(np.empty(count, column) for column in (np.uint32, np.uint32, np.float32))
+        table, seed = self._noise_table(noise), self._draw()
+        kernels.sample_contrast(
+            sources, targets, negatives, np.float32(strength), table, seed, drawn
+        )
+        all_sources, all_targets, post = drawn
+        edges = self.graph.edges(all_sources, all_targets, kind.index)
+        pairs = slice(None, None, 1 + negatives)
+        edges[pairs] = self.graph.grown(sources, targets, kind.index, edges[pairs])
+        self._learn(all_sources, edges, np.ones(count, np.float32), post, kind)
 
     def learn_rows(
         self,

@@ -91,23 +91,6 @@ def _in_slots(slots, pending_words, pending_bytes, source, target, relation):
     return MISSING, slot
 
 
-@numba.njit(inline="always")
-def _find(graph, source, target, relation):
-    """Return the edge number of one pair, or MISSING."""
-    words, long_words, synapse_words, synapse_bytes, pending_words, pending_bytes, slots = graph
-    fan_out = np.int64(words[source, FAN_OUT])
-    if fan_out:
-        first = np.int64(long_words[source, FIRST_SYNAPSE])
-        edge = _in_row(first, fan_out, synapse_words, synapse_bytes, target, relation)
-        if edge != MISSING:
-            return edge
-    if words[source, PENDING]:
-        place, _ = _in_slots(slots, pending_words, pending_bytes, source, target, relation)
-        if place != MISSING:
-            return len(synapse_words) + place
-    return np.int64(MISSING)
-
-
 def _locate(graph, sources, targets, relation, edges):
     """Write the edge number of each pair, MISSING where there is no synapse.
 
@@ -120,8 +103,19 @@ def _locate(graph, sources, targets, relation, edges):
     edges : ndarray of int64, shape (pairs,)
         Written.
     """
+    words, long_words, synapse_words, synapse_bytes, pending_words, pending_bytes, slots = graph
     for i in numba.prange(len(sources)):
-        edges[i] = _find(graph, sources[i], targets[i], relation)
+        source, target = sources[i], targets[i]
+        first = np.int64(long_words[source, FIRST_SYNAPSE])
+        fan_out = np.int64(words[source, FAN_OUT])
+        edge = np.int64(MISSING)
+        if fan_out:
+            edge = _in_row(first, fan_out, synapse_words, synapse_bytes, target, relation)
+        if edge == MISSING and words[source, PENDING]:
+            place, _ = _in_slots(slots, pending_words, pending_bytes, source, target, relation)
+            if place != MISSING:
+                edge = len(synapse_words) + place
+        edges[i] = edge
 
 
 locate = numba.njit(cache=True)(_locate)
@@ -313,19 +307,6 @@ def _change(floats, halves, edge, pre, post, feedback, settings, clock):
     floats[edge, WEIGHT] = _clip(weight, limit)
 
 
-@numba.njit(inline="always")
-def _change_edge(graph, edge, pre, post, settings, clock):
-    """Change the synapse of an edge number, in a row or pending."""
-    floats, halves, pending_floats, pending_halves = graph
-    if edge < len(floats):
-        feedback = post * floats[edge, WEIGHT]
-        _change(floats, halves, edge, pre, post, feedback, settings, clock)
-    else:
-        edge -= len(floats)
-        feedback = post * pending_floats[edge, WEIGHT]
-        _change(pending_floats, pending_halves, edge, pre, post, feedback, settings, clock)
-
-
 def _learn_pairs(graph, sources, edges, pre, post, settings, clock, threads):
     """Change the synapse of each pair, in order.
 
@@ -345,12 +326,24 @@ def _learn_pairs(graph, sources, edges, pre, post, settings, clock, threads):
         Tick of the brain, and seed of this call's random bits.
     threads : int
     """
+    floats, halves, pending_floats, pending_halves = graph
     tick, seed = clock
+    in_rows = len(floats)
     for thread in numba.prange(threads):
         for i in range(len(edges)):
-            if edges[i] >= 0 and (threads == 1 or sources[i] % np.uint32(threads) == thread):
-                now = (tick, random_bits(seed, i))
-                _change_edge(graph, edges[i], pre[i], post[i], settings, now)
+            edge = edges[i]
+            if edge < 0 or (threads > 1 and sources[i] % np.uint32(threads) != thread):
+                continue
+            now = (tick, random_bits(seed, i))
+            if edge < in_rows:
+                feedback = post[i] * floats[edge, WEIGHT]
+                _change(floats, halves, edge, pre[i], post[i], feedback, settings, now)
+            else:
+                edge -= in_rows
+                feedback = post[i] * pending_floats[edge, WEIGHT]
+                _change(
+                    pending_floats, pending_halves, edge, pre[i], post[i], feedback, settings, now
+                )
 
 
 learn_pairs = numba.njit(cache=True)(_learn_pairs)
@@ -436,40 +429,30 @@ def apply_reward(floats, halves, edges, surprise, rate, limit, decay, tick):
         floats[edge, WEIGHT] = _clip(floats[edge, WEIGHT] + rate * surprise * eligible, limit)
 
 
-def _learn_contrast(index, graph, sources, edges, noise, relation, settings, clock, threads):
-    """Change the synapse of each pair, and right after it those of its sampled negatives.
+@numba.njit(cache=True)
+def sample_contrast(sources, targets, negatives, strength, table, seed, out):
+    """Write each pair followed by its sampled negatives.
 
     Parameters
     ----------
-    index : tuple of ndarray
-        `Graph.arrays`.
-    graph : tuple of ndarray
-        As for `learn_pairs`.
-    sources : ndarray of uint32, shape (pairs,)
-    edges : ndarray of int64, shape (pairs,)
-        Edge numbers, none missing.
-    noise : tuple of (ndarray of uint32, int, float32)
-        Neurons, each as often as it is to be drawn, 2**k of them; how many are drawn a pair; and
-        the activity, below 0, of one that is drawn. Those without a synapse are passed over.
-    relation : int
-    settings, clock, threads
-        As for `learn_pairs`.
+    sources, targets : ndarray of uint32, shape (pairs,)
+    negatives : int
+        How many a pair.
+    strength : float32
+        Post of a negative is minus this.
+    table : ndarray of uint32, shape (a power of two,)
+        Neurons, each as often as it is to be drawn.
+    seed : uint64
+    out : tuple of ndarray
+        Sources and targets, uint32, and post, float32, shape (pairs * (1 + negatives),).
     """
-    table, negatives, activity = noise
-    tick, seed = clock
+    all_sources, all_targets, post = out
+    place = 0
     mask = np.uint64(len(table) - 1)
-    for thread in numba.prange(threads):
-        for i in range(len(edges)):
-            if threads > 1 and sources[i] % np.uint32(threads) != thread:
-                continue
-            bits = random_bits(seed, i * (negatives + 1))
-            _change_edge(graph, edges[i], ONE, ONE, settings, (tick, bits))
-            for k in range(1, negatives + 1):
-                bits = random_bits(seed, i * (negatives + 1) + k)
-                edge = _find(index, sources[i], table[bits & mask], relation)
-                if edge != MISSING:
-                    _change_edge(graph, edge, ONE, activity, settings, (tick, bits))
-
-
-learn_contrast = numba.njit(cache=True)(_learn_contrast)
-learn_contrast_parallel = numba.njit(cache=True, parallel=True)(_learn_contrast)
+    for i in range(len(sources)):
+        all_sources[place], all_targets[place], post[place] = sources[i], targets[i], ONE
+        place += 1
+        for _ in range(negatives):
+            drawn = table[random_bits(seed, place) & mask]
+            all_sources[place], all_targets[place], post[place] = sources[i], drawn, -strength
+            place += 1
