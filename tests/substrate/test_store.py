@@ -114,6 +114,21 @@ def test_a_saved_store_goes_on_and_reopens(folder):
     assert arrays["text"].dtype == np.uint8
 
 
+@pytest.mark.parametrize("more", [1, 10_000])
+def test_what_changed_before_an_array_grew_or_was_replaced_is_kept(folder, more):
+    own = Store()
+    own.create("records", SYNAPSE_DTYPE)
+    own.extend("records", 5000)
+    own.save(folder)
+    write(own, "records", [7, 4000], 1)
+    own.extend("records", more)
+    own.commit()
+    assert same(reopened(folder)[0]["records"], own["records"])
+    own.replace("records", filled(SYNAPSE_DTYPE, 5000 + more, 2))
+    own.commit()
+    assert same(reopened(folder)[0]["records"], own["records"])
+
+
 def test_commit_writes_changed_pages_only_and_nothing_for_nothing(folder):
     store = Store()
     store.create("records", SYNAPSE_DTYPE)
@@ -352,18 +367,23 @@ class StoreMachine(RuleBasedStateMachine):
 
     names = st.sampled_from(ARRAYS)
 
-    @initialize(small=st.booleans())
-    def begin(self, small):
+    @initialize(small=st.booleans(), names=st.sets(names, min_size=1), count=st.integers(0, 3000))
+    def begin(self, small, names, count):
         self.patches = pytest.MonkeyPatch()
         self.patches.setattr(store, "SMALL_LOG", PAGE if small else 1 << 20)
         self.patches.setattr(pages, "LARGE", 8 * PAGE if small else 1 << 26)
         self.folder = Path(tempfile.mkdtemp()) / "store"
         self.store, self.model, self.meta = Store(), {}, {}
-        self.committed = None
+        for name in sorted(names):
+            self.create(name)
+            self.store.extend(name, count)
+            self.model[name] = np.zeros(count, self.model[name].dtype)
+        self.save()
 
     def commit_model(self):
         arrays = {name: array.copy() for name, array in self.model.items()}
         self.committed = arrays, dict(self.meta)
+        self.read()
 
     @rule(name=names)
     def create(self, name):
@@ -376,7 +396,6 @@ class StoreMachine(RuleBasedStateMachine):
             self.model[name] = np.zeros(0, dtype)
 
     @rule(data=st.data(), count=st.integers(0, 3000))
-    @precondition(lambda self: self.model)
     def extend(self, data, count):
         name = data.draw(st.sampled_from(list(self.model)))
         old = self.model[name]
@@ -397,37 +416,32 @@ class StoreMachine(RuleBasedStateMachine):
         self.model[name][where] = filled(self.model[name].dtype, len(self.model[name][where]), seed)
 
     @rule(data=st.data(), count=st.integers(0, 2000))
-    @precondition(lambda self: self.model)
     def replace(self, data, count):
         name = data.draw(st.sampled_from(list(self.model)))
         self.model[name] = filled(self.model[name].dtype, count, count)
         self.store.replace(name, self.model[name].copy())
 
     @rule(data=st.data())
-    @precondition(lambda self: self.model)
     def shrink(self, data):
         name = data.draw(st.sampled_from(list(self.model)))
         count = data.draw(st.integers(0, len(self.model[name])))
         self.store.shrink(name, count)
         self.model[name] = self.model[name][:count].copy()
 
-    @rule(number=st.integers() | st.floats(allow_nan=False) | st.text())
-    def note(self, number):
+    @rule(
+        keep=st.sampled_from([*["commit"] * 5, "checkpoint", "save"]),
+        number=st.integers() | st.floats(allow_nan=False) | st.text(),
+    )
+    def keep(self, keep, number):
         self.store.meta["number"] = self.meta["number"] = number
+        self.save() if keep == "save" else getattr(self.store, keep)()
+        self.commit_model()
 
-    @rule()
     def save(self):
         self.store.save(self.folder)
         self.commit_model()
 
-    @rule(keep=st.sampled_from(["commit", "commit", "checkpoint"]))
-    @precondition(lambda self: self.committed)
-    def commit(self, keep):
-        getattr(self.store, keep)()
-        self.commit_model()
-
     @rule()
-    @precondition(lambda self: self.committed)
     def reopen(self):
         self.store.close()
         self.store = Store.open(self.folder, "w")
@@ -435,8 +449,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.meta = dict(self.meta)
         self.model = {name: array.copy() for name, array in arrays.items()}
 
-    @rule()
-    @precondition(lambda self: self.committed)
     def read(self):
         arrays, meta = reopened(self.folder)
         assert meta == self.committed[1]
@@ -461,10 +473,10 @@ class StoreMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder.parent)
 
 
-TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine = pytest.mark.slow(StoreMachine.TestCase)
 TestStoreMachine.settings = settings(
-    max_examples=60,
-    stateful_step_count=30,
+    max_examples=50,
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -277,6 +277,16 @@ def test_damage_is_found_before_it_is_committed(committed):
     assert read(folder) == states[-1]
 
 
+def test_damage_of_what_the_log_replaced_does_no_harm(committed):
+    folder, states, _ = committed
+    reader = Store.open(folder)
+    page = int(np.flatnonzero(reader._arrays["text"].file._verified)[0])
+    content = bytearray((folder / "gen-0" / "text.bin").read_bytes())
+    content[page * PAGE] ^= 1
+    with damaged(folder, "gen-0/text.bin", content):
+        assert read(folder) == states[-1]
+
+
 @contextmanager
 def files_up_to(size):
     """Let no file grow above a size: writes fail with EFBIG, as those on a full disk do."""
