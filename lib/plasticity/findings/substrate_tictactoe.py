@@ -12,18 +12,17 @@ from plasticity.experiments.substrate_tictactoe import (
     SOURCE_KILOBYTES,
 )
 
-# Every player that learns positions, in the order of the tables.
-POSITION_LEARNERS = (
-    "value_head",
-    "self_play",
-    "curriculum",
-    "teacher",
-    "self_play_sampled",
-    "self_play_final",
-    "plateau",
-    "self_play_final_greedy",
-    "self_play_without_symmetry",
-)
+POSITION_LEARNERS = {
+    "value_head": "games of random players",
+    "self_play": "self-play by the best reply",
+    "curriculum": "a teacher, from the end of the game backwards",
+    "teacher": "a teacher, whole games",
+    "self_play_sampled": "self-play by the reply played",
+    "self_play_final": "self-play by the result only",
+    "plateau": "self-play by one reward to all positions",
+    "self_play_final_greedy": "self-play by the result, never exploring",
+    "self_play_without_symmetry": "self-play without symmetry",
+}
 MODELS = {
     "learnt": "the learnt model",
     "blind": "a model that is not told whose move it is",
@@ -196,18 +195,15 @@ def _rule(rows: pd.DataFrame) -> str:
 def _ways(rows: pd.DataFrame) -> str:
     """Say which ways of learning positions end without a loss in every seed."""
     sound, rest = [], []
-    for variant in POSITION_LEARNERS:
+    for variant, name in POSITION_LEARNERS.items():
         lost = _of(rows, "losing_lines", variant, "both")
-        if lost.empty:
-            continue
-        name = variant.replace("_", " ")
         if (lost == 0).all():
             games = _first_without_loss(rows, variant)
             sound.append(f"{name} (from game {games:,.0f} on)" if games else name)
         else:
             rest.append(f"{name} ({_share(lost == 0)}; at worst {lost.max():,.0f} lines)")
-    text = f"No line lost in any seed: {'; '.join(sound) or 'none'}."
-    return text + (f" Not in every seed: {'; '.join(rest)}." if rest else "")
+    text = f"Learning positions, no line is lost in any seed by {'; '.join(sound) or 'no way'}."
+    return text + (f" Sound in some seeds or in none: {'; '.join(rest)}." if rest else "")
 
 
 def _first_without_loss(rows: pd.DataFrame, variant: str) -> float:
@@ -338,7 +334,7 @@ def _cause(rows: pd.DataFrame) -> str:
     final = _of(rows, "losing_lines", "self_play_final", "both")
     return (
         "What the two kinds of player differ in is what a synapse stands for. Sums over cells, "
-        f"shown the perfect move in every position, still lose {_range(shown)} lines: they cannot "
+        f"shown perfect moves in positions of all kinds, still lose {_range(shown)} lines: they cannot "
         "tell enough positions apart. Under the game's result alone X and O share no synapse of "
         "ours either, since each position belongs to the one who has just moved, so they are two "
         f"independent learners like the source's; they end with {_range(final)} lines lost."
