@@ -334,9 +334,9 @@ def _cause(rows: pd.DataFrame) -> str:
     final = _of(rows, "losing_lines", "self_play_final", "both")
     return (
         "What the two kinds of player differ in is what a synapse stands for. Sums over cells, "
-        f"shown perfect moves in positions of all kinds, still lose {_range(shown)} lines: they cannot "
-        "tell enough positions apart. Under the game's result alone X and O share no synapse of "
-        "ours either, since each position belongs to the one who has just moved, so they are two "
+        f"shown perfect moves in positions of all kinds, still lose {_range(shown)} lines: they "
+        "cannot tell enough positions apart. Under the game's result alone X and O share no "
+        "synapse of ours either, as each position belongs to the one who has just moved: two "
         f"independent learners like the source's; they end with {_range(final)} lines lost."
     )
 
