@@ -46,8 +46,8 @@ class Brain(Anatomy):
     >>> emission = brain.spread("rain", cycles=2, trace=True)
     >>> emission.names(), round(emission.value("slippery"), 2)
     (['slippery'], 0.45)
-    >>> print(brain.explain("slippery"))
-                       path origin  contribution
+    >>> print(brain.explain("slippery"))  # doctest: +NORMALIZE_WHITESPACE
+                     path origin  contribution
     rain → wet → slippery  input          0.45
     """
 
