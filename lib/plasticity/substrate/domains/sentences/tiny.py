@@ -1,7 +1,7 @@
 """A few sentences taught as facts, without any reward, and three ways to say them.
 
-What is taught is what words are: a word is of a class, fills a slot, goes with the words near it;
-a slot expects a class; classes follow classes.
+What is taught is what words are: a word is of a class, fills a slot, goes before others; a slot
+expects a class; classes follow classes.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from plasticity.substrate import Brain
 from plasticity.substrate.domains.sentences.corpus import SHAPE, Sentence
 
 GENERATORS = ("slots", "context", "open")
-CLASS, SLOT, NEAR = 8.0, 4.0, 0.4  # what class, slot and neighbours add to a word
+CLASS, SLOT, CONTEXT = 8.0, 4.0, 0.4  # what class, slot and the word before add to a word
 RECENCY = 0.6
 FORGET = -2.0  # strength in working memory: words just said get a gain of exp(-2) for a while
 
@@ -36,7 +36,7 @@ class TinyModel:
 
     def __init__(self, sentences: Sequence[Sentence], seed: int):
         self.brain = brain = Brain(seed=seed)
-        for relation in ("is", "has", "expects", "filled", "near"):
+        for relation in ("is", "has", "expects", "filled", "before"):
             brain.relation(relation)
         brain.relation("follows", rule="count")
         brain.group("words", winners=1)
@@ -55,11 +55,13 @@ class TinyModel:
         brain.connect(slots, shape, 1.0, "expects")
         brain.connect(slots, list(words), SLOT, "filled")
         brain.learn(shape[:-1], shape[1:], "follows")
-        places = {word: place for place, word in reversed(list(enumerate(words)))}
-        for word, place in places.items():
-            for other in set(words) - {word}:
-                distance = min(abs(place - at) for at, w in enumerate(words) if w == other)
-                brain.connect(word, other, 1.0 / distance, "near")
+        nearest: dict[tuple[str, str], int] = {}
+        for distance in range(len(words) - 1, 0, -1):
+            nearest |= dict.fromkeys(zip(words, words[distance:], strict=False), distance)
+        first, later = zip(*nearest, strict=True)
+        known = brain.weights(first, later, "before")  # nan where this sentence is the first
+        taught = 1.0 / np.array(list(nearest.values()))
+        brain.connect(first, later, np.fmax(known, taught), "before")
 
     def say(self, prompt: Sequence[str], generator: str, most: int = 6) -> list[str]:
         """Continue a prompt.
@@ -96,7 +98,7 @@ class TinyModel:
                 sources |= _context(said)
             if generator == "open":
                 self.brain.memory.hold(self.brain.indexes(said[-2:]), FORGET)
-            said.append(self._strongest(sources, "has", "filled", "near"))
+            said.append(self._strongest(sources, "has", "filled", "before"))
             self.brain.memory.clear()
         return said[len(prompt) :]
 
@@ -112,4 +114,4 @@ class TinyModel:
 
 def _context(said: Sequence[str]) -> dict[str, float]:
     """Return the words said, the last the strongest; a repeated word counts where it came last."""
-    return {word: NEAR * RECENCY**age for age, word in reversed(list(enumerate(said[::-1])))}
+    return {word: CONTEXT * RECENCY**age for age, word in reversed(list(enumerate(said[::-1])))}
