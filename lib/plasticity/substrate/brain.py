@@ -201,7 +201,7 @@ class Brain(Anatomy):
         kind = self._known(relation)
         count = len(sources) * (1 + negatives)
         drawn = tuple(np.empty(count, column) for column in (np.uint32, np.uint32, np.float32))
-        table, seed = self._noise_table(noise), self._draw()
+        table, seed = self.noise_table(noise), self.draw()
         kernels.sample_contrast(
             sources, targets, negatives, np.float32(strength), table, seed, drawn
         )
@@ -242,7 +242,7 @@ class Brain(Anatomy):
         targets, post = self._frontier(targets, post)
         self.graph.require_rows(sources)
         index = self.graph.arrays[:6]
-        settings, clock = self._settings(kind), (self.tick, self._draw())
+        settings, clock = self.settings_of(kind), (self.tick, self.draw())
         kernels.learn_rows(
             self._views(), index, sources, pre, targets, post, kind.index, settings, clock
         )
@@ -263,7 +263,7 @@ class Brain(Anatomy):
             if kind.rule_index != REWARD:
                 continue
             edges = self._eligible_edges(kind)
-            _, rate, limit, decay = self._settings(kind)
+            _, rate, limit, decay = self.settings_of(kind)
             in_rows = len(self.graph.synapses)
             parts = (edges[edges < in_rows], edges[edges >= in_rows] - in_rows)
             views = self._views()
@@ -311,7 +311,7 @@ class Brain(Anatomy):
         """
         if not len(self.episodes):
             return np.zeros(0, np.int64)
-        drawn = self.episodes.draw(count, np.random.default_rng(int(self._draw())), expected)
+        drawn = self.episodes.draw(count, np.random.default_rng(int(self.draw())), expected)
         names = list(self._relations)
         for episode in drawn:
             self.forget_eligibility()
@@ -390,14 +390,15 @@ class Brain(Anatomy):
         """Change edges, those that are missing passed over."""
         parallel = self.threads > 1 and len(edges) >= PARALLEL_PAIRS
         kernel = kernels.learn_pairs_parallel if parallel else kernels.learn_pairs
-        settings, clock = self._settings(kind), (self.tick, self._draw())
+        settings, clock = self.settings_of(kind), (self.tick, self.draw())
         threads = self.threads if parallel else 1
         kernel(self._views(), sources, edges, pre, post, settings, clock, threads)
         self.graph.touch_edges(edges)
         if kind.rule_index == REWARD and self._eligible is not None:
             self._eligible.setdefault(kind.index, []).append(edges[edges >= 0])
 
-    def _settings(self, kind: Relation) -> tuple:
+    def settings_of(self, kind: Relation) -> tuple:
+        """Return what the kernels need of a relation: rule, rate now, limit, eligibility decay."""
         rate = np.float32(kind.learning_rate * self.modulator)
         return kind.rule_index, rate, np.float32(kind.limit), np.float32(kind.eligibility_decay)
 
@@ -405,12 +406,12 @@ class Brain(Anatomy):
         parts = self.graph.synapses, self.graph.pending
         return tuple(words(part, kind) for part in parts for kind in (np.float32, np.uint16))
 
-    def _draw(self) -> np.uint64:
+    def draw(self) -> np.uint64:
         """Return the seed of one operation's random numbers."""
         self._draws += 1
         return np.uint64(kernels.random_bits(np.uint64(self.seed), self._draws))
 
-    def _noise_table(self, noise: np.ndarray) -> np.ndarray:
+    def noise_table(self, noise: np.ndarray) -> np.ndarray:
         """Return neurons, each as often as it is to be drawn; made once for the same noise."""
         weights = np.asarray(noise, float) ** NOISE_POWER
         key = weights.tobytes()
