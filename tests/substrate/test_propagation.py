@@ -182,6 +182,22 @@ def test_every_path_and_number_of_threads_gives_the_same_bits(number, share, mon
         assert_same(view.deliver(1, frontier, values, threads), wanted)
 
 
+def test_few_of_very_many_neurons_are_found_in_order():
+    """Indexes of more digits than the sort of the sparse path takes in two passes."""
+    generator = np.random.default_rng(0)
+    neurons, synapses = np.zeros(1 << 24, NEURON_DTYPE), np.zeros(3000, SYNAPSE_DTYPE)
+    frontier = np.unique(generator.integers(0, len(neurons), 300, np.uint32))
+    neurons["fan_out"][frontier] = 10
+    neurons["first_synapse"][frontier] = np.arange(0, 10 * len(frontier), 10)
+    synapses["target"] = generator.integers(0, len(neurons), len(synapses))
+    synapses["weight"] = generator.standard_normal(len(synapses))
+    values = np.ones(len(frontier), np.float32)
+    relations = np.ones(256, np.float32), np.ones(256, np.bool_)
+    spread = neurons, synapses, np.zeros(0, PENDING_DTYPE), frontier, values, *relations
+    assert propagation.choose_path(*prepared(spread), 1, False)[0] == "sparse"
+    assert_same(propagation.deliver(*spread), propagation_reference.deliver(*spread))
+
+
 def test_deliver_takes_each_path(monkeypatch):
     """What decides is the size of the graph and of the activation, never the result."""
 

@@ -80,6 +80,28 @@ def _add_hashed(targets, contributions, keys, totals):
     return packed[:at]
 
 
+@numba.njit(**KERNEL)
+def _sorted_by_target(packed, bits):
+    """Return words sorted by their high half, of which so many bits are used, digit by digit."""
+    digit, shift, end = np.uint64(11), np.uint64(32), np.uint64(32 + bits)
+    counts, mask = np.empty(1 << 11, np.uint64), np.uint64((1 << 11) - 1)
+    spare = np.empty_like(packed)
+    while shift < end:
+        counts[:] = 0
+        for word in packed:
+            counts[(word >> shift) & mask] += ONE
+        before = np.uint64(0)
+        for value in range(len(counts)):
+            before, counts[value] = before + counts[value], before
+        for word in packed:
+            place = (word >> shift) & mask
+            spare[counts[place]] = word
+            counts[place] += ONE
+        packed, spare = spare, packed
+        shift += digit
+    return packed
+
+
 def gather(neurons, synapses, pending, frontier, values, signs, allowed) -> tuple[np.ndarray, ...]:
     """List the synapses along which a frontier emits, in the order of addition.
 
@@ -218,7 +240,7 @@ def add_sparse(links: Links, front: Frontier, edges: int) -> tuple[np.ndarray, n
     slots = 1 << max(1, (2 * len(targets) - 1).bit_length())
     keys, totals = np.zeros(slots, np.uint32), np.zeros(slots, np.float32)
     packed = _add_hashed(targets, contributions, keys, totals)
-    packed.sort()
+    packed = _sorted_by_target(packed, len(links.neurons).bit_length())
     bits = packed.astype(np.uint32)  # the low half
     return (packed >> np.uint64(32)).astype(np.uint32), bits.view(np.float32)
 
