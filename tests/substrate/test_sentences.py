@@ -194,6 +194,19 @@ def test_what_did_not_fire_or_earned_nothing_learns_nothing():
     assert len(sparse.brain.edges("routes")) == 0
 
 
+@pytest.mark.parametrize("binding", ["none", "shared", "coincidence"])
+def test_the_reasons_for_a_word_add_up_to_its_activation(binding):
+    own = taught(0, binding, 40)
+    for place, sentence in enumerate(TWENTY[:4]):
+        [step, *_] = own.say(sentence[:PROMPT], place)
+        weights = np.nan_to_num(own.brain.weights(step.sources, step.word, "routes"))
+        promised = float((step.strengths * weights).sum())
+        reasons = own.explain(sentence[:PROMPT], place)
+        assert own.brain.name(step.word) in reasons["path"].iloc[0]
+        added = reasons["contribution"].sum() - own.brain.get(step.word, "bias")[0]
+        assert added == pytest.approx(16 + promised, abs=1e-4)
+
+
 def test_unknown_binding_is_refused():
     with pytest.raises(ValueError, match="binding is 'glue'; allowed: none, shared, coincidence"):
         Router(TWENTY, 0, binding="glue")

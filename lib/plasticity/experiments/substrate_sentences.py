@@ -4,6 +4,7 @@ Twenty sentences of our own stand for the source's twenty, which it wrote in the
 thousand real ones, cut out of stories and books, for what it left open.
 """
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +169,7 @@ def _routing(config: Config, seed: int) -> list[Row]:
 
 def _plateau(config: Config, seed: int) -> list[Row]:
     """Compare credit to the step alone with credit spread by a plateau, for both kinds of pay."""
-    found = {}
+    found, config = {}, dataclasses.replace(config, evaluations=1)
     for paid, at_end in (("each word", False), ("at the end", True)):
         for credit, plateau in (("own step", False), ("plateau", True)):
             _, curve = taught_router(config, seed, at_end=at_end, plateau=plateau)
@@ -184,6 +185,7 @@ def _plateau(config: Config, seed: int) -> list[Row]:
 
 def _sparsity(config: Config, seed: int) -> list[Row]:
     """Compare learning where all words of a class may fire, and few: silent ones get no credit."""
+    config = dataclasses.replace(config, evaluations=1)
     everyone = taught_router(config, seed)[1][-1][1]
     few = taught_router(config, seed, sparsity=config.sparsity)[1][-1][1]
     return [
@@ -392,6 +394,27 @@ def _triples(words: tuple[str, ...]) -> list[tuple[str, str, str]]:
     return list(zip(words, words[1:], words[2:], strict=False))
 
 
+def reasons(config: Config, seed: int, sentence: int = 0) -> pd.DataFrame:
+    """Teach a brain again and return why it says the word after a prompt.
+
+    Parameters
+    ----------
+    config : Config
+        Of task routing.
+    seed : int
+    sentence : int
+        Which of the twenty.
+
+    Returns
+    -------
+    DataFrame
+        Paths that led to the word, in words, with their contributions to its activation.
+    """
+    router, _ = taught_router(dataclasses.replace(config, evaluations=1), seed)
+    prompt = TWENTY[sentence][:PROMPT]
+    return router.explain(prompt, router.guess(prompt)).round({"contribution": 3})
+
+
 def examples(config: Config, seed: int, count: int = 5) -> pd.DataFrame:
     """Teach a brain again and return some of what it says.
 
@@ -409,7 +432,7 @@ def examples(config: Config, seed: int, count: int = 5) -> pd.DataFrame:
         Texts: prompt, what the brain says, and what really follows.
     """
     if config.task == "routing":
-        router, _ = taught_router(config, seed)
+        router, _ = taught_router(dataclasses.replace(config, evaluations=1), seed)
         asked = list(TWENTY[:count])
         said = [router.words(router.say(s[:PROMPT], router.guess(s[:PROMPT]))) for s in asked]
     else:

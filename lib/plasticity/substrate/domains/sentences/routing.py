@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from plasticity.substrate import Brain
 from plasticity.substrate.domains.sentences.corpus import PROMPT, SHAPE, Sentence, classes
@@ -20,6 +21,7 @@ RECENCY = 0.6
 TIE = 1e-3
 """Largest resting level, drawn at random: which word is tried first where nothing is known."""
 BINDINGS = ("none", "shared", "coincidence")
+CARRIERS = ("contains", "routes")  # the relations along which words are activated
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,12 @@ class Router:
 
     def _grow_coincidences(self) -> None:
         """Grow a neuron for each sentence in each place, which fires only if both are active."""
-        shape = (len(self.cues.neurons), len(self.places))
-        grown = self.brain.grow(shape[0] * shape[1], threshold=1.5).reshape(shape)
-        self.brain.connect(np.broadcast_to(self.cues.neurons[:, None], shape), grown, 1.0, "meets")
-        self.brain.connect(np.broadcast_to(self.places, shape), grown, 1.0, "meets")
+        brain, own = self.brain, self.cues.neurons
+        for place in self.places:
+            names = [f"{brain.name(sentence)} at {brain.name(place)}" for sentence in own]
+            grown = brain.neurons(names, threshold=1.5)
+            brain.connect(own, grown, 1.0, "meets")
+            brain.connect(place, grown, 1.0, "meets")
 
     def say(
         self,
@@ -151,6 +155,27 @@ class Router:
         """Return what was said."""
         return [self.brain.name(step.word) for step in steps]
 
+    def explain(self, said: Sequence[str], sentence: int | None = None) -> pd.DataFrame:
+        """Return what makes the next word the strongest of its class.
+
+        Parameters
+        ----------
+        said : sequence of str
+            Three words or more, fewer than the shape.
+        sentence : int, optional
+            As for `say`.
+
+        Returns
+        -------
+        DataFrame
+            Paths to the word with their contributions, which add up to its activation.
+        """
+        place = len(said) - PROMPT
+        known = [int(i) for i in self.brain.indexes(list(said))]
+        active, values = self._active(SHAPE[len(said)], *self._context(known, place, sentence))
+        fired = self.brain.spread(active, values, relations=CARRIERS, trace=True)
+        return self.brain.explain(int(fired.neurons[np.argmax(fired.values)]), k=0).table()
+
     def guess(self, prompt: Sequence[str]) -> int | None:
         """Return the sentence that a prompt is taken for, None without binding."""
         return self.cues.guess(prompt) if self.cues else None
@@ -171,13 +196,16 @@ class Router:
 
     def _choose(self, kind, sources, strengths, explore, generator) -> tuple[int, bool]:
         """Return a word of a class, and whether its neuron fired."""
-        active = np.append(sources, np.uint32(self.kinds[kind]))
-        values = np.append(strengths, np.float32(1))
-        fired = self.brain.spread(active, values, relations=["contains", "routes"])
+        active, values = self._active(kind, sources, strengths)
+        fired = self.brain.spread(active, values, relations=CARRIERS)
         if explore and generator.random() < explore:
             word = int(generator.choice(self.members[kind]))
             return word, bool(np.isin(word, fired.neurons))
         return int(fired.neurons[np.argmax(fired.values)]), True
+
+    def _active(self, kind: str, sources, strengths) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is active when a word of a class is due: the context, and the class."""
+        return np.append(sources, np.uint32(self.kinds[kind])), np.append(strengths, np.float32(1))
 
     def learn(self, steps: Sequence[Step], credits: Sequence[float], rate: float = 1.0) -> None:
         """Correct the routes behind words by what they earned beyond what was expected.
