@@ -31,7 +31,7 @@ from plasticity.substrate.domains.audio import (
     semitone,
     spectral_peaks,
 )
-from plasticity.substrate.domains.recognition import Recogniser, choose
+from plasticity.substrate.domains.recognition import Panel, Recogniser, choose, percent
 
 __all__ = ["Config", "Sound", "Task", "datasets", "run"]
 
@@ -209,63 +209,6 @@ def encoded(task: Task, made: Iterable[Sound]) -> tuple[np.ndarray, np.ndarray]:
         grids.append(task.encoder(sound.signal, sound.rate))
         labels.append(sound.label)
     return np.stack(grids), np.array(labels)
-
-
-class Panel:
-    """Readers that are scored side by side, on the same stimuli.
-
-    Parameters
-    ----------
-    draw : callable
-        Maps a generator, a number of examples of each class, and changes of what is usual, to
-        stimuli with a ``label``.
-    encode : callable
-        Maps a stimulus to its grid.
-    gridded, direct : dict of str to callable
-        By metric: what maps a grid to a class, and what maps a stimulus to one.
-    seed : int
-        Draws the stimuli.
-    """
-
-    def __init__(self, draw: Callable, encode: Callable, gridded: dict, direct: dict, seed: int):
-        self.draw, self.encode = draw, encode
-        self.gridded, self.direct = gridded, direct
-        self.seed, self.drawn = seed, 1  # 0 and 1 were training and validation
-
-    def answers(self, examples: int, **changes) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return the labels of fresh stimuli and every reader's answers, by its metric."""
-        self.drawn += 1
-        random = np.random.default_rng([self.seed, self.drawn])
-        labels, answers = [], {metric: [] for metric in (*self.gridded, *self.direct)}
-        for stimulus in self.draw(random, examples, **changes):
-            labels.append(stimulus.label)
-            grid = self.encode(stimulus)
-            for metric, read in self.gridded.items():
-                answers[metric].append(read(grid))
-            for metric, read in self.direct.items():
-                answers[metric].append(read(stimulus))
-        return np.array(labels), {metric: np.array(given) for metric, given in answers.items()}
-
-    def rows(self, step: int, split: str, examples: int, **changes) -> Iterator[tuple]:
-        """Yield each reader's accuracy in percent on fresh stimuli, as rows."""
-        labels, answers = self.answers(examples, **changes)
-        yield from (
-            (step, split, name, percent(given == labels)) for name, given in answers.items()
-        )
-
-    def confusion(self, classes: int, examples: int, **changes) -> Iterator[tuple]:
-        """Yield what the graph took the stimuli of each class for, in percent, as rows."""
-        labels, answers = self.answers(examples, **changes)
-        for label in range(classes):
-            given = answers["accuracy"][labels == label]
-            for answer in range(classes):
-                share = percent(given == answer)
-                yield answer, f"confusion, true {label}", "answer_share", share
-
-
-def percent(held: np.ndarray) -> float:
-    """Return the share of what holds in percent."""
-    return 100 * float(np.mean(held))
 
 
 class Regression:
@@ -449,6 +392,25 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         rows += list(panel.confusion(len(task.classes), config.test_examples, snr=LOWEST_SNR))
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
+
+
+def pathway(config: Config, snr: float, seed: int = 0) -> dict:
+    """Return one sound of the test on its way through a graph that is trained for it.
+
+    Returns
+    -------
+    dict
+        ``signal``, ``rate``, ``label``, ``edges`` of the bands, ``grid``, ``winners`` (indexes of
+        the cells that emitted) and ``scores`` of the classes.
+    """
+    task, (graph, *_) = TASKS[config.task], learnt(config, seed)
+    drawn = _of_the_test(task)(np.random.default_rng(seed), 1, snr=snr, durations=[0.5])
+    sound = list(drawn)[len(task.classes) // 3]
+    grid = task.encoder(sound.signal, sound.rate)
+    emission = graph.spread(grid)
+    winners = emission.cycles[1].sources - graph.cells[0]
+    found = {"edges": task.encoder.edges, "grid": grid, "winners": winners}
+    return {**vars(sound), **found, "scores": graph.scores(emission)}
 
 
 def _of_the_test(task: Task) -> Callable[..., Iterator[Sound]]:

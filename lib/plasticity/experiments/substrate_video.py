@@ -22,8 +22,8 @@ from plasticity.companion.configuration import (
     check_range,
     setting,
 )
-from plasticity.experiments.substrate_audio import Panel, Regression, fit_regression
-from plasticity.substrate.domains.recognition import Recogniser, choose
+from plasticity.experiments.substrate_audio import Regression, fit_regression
+from plasticity.substrate.domains.recognition import Panel, Recogniser, choose
 from plasticity.substrate.domains.video import (
     FrameEncoder,
     MotionEncoder,
@@ -48,8 +48,8 @@ SIZES: dict[str, tuple[Size, ...]] = {
     "test": ((28, 28), (24, 40), (60, 40), (64, 64)),
 }
 SNRS = (-30, -25, -20, -15, -10, -5, 0, 10, 20)  # decibels
-FRAME_CURVE = (2, 3, 4, 5, 6, 8, 12, 24, 48)
-SIZE_CURVE = (8, 12, 16, 24, 32, 64, 96)  # pixels, square
+FRAME_CURVE = (2, 3, 4, 6, 8, 12, 24, 48)
+SIZE_CURVE = (8, 12, 16, 24, 48, 96)  # pixels, square
 DRIFT_CURVE = (0, 5, 10, 15, 20, 30)  # percent of the shorter side
 LAGS = (0.0, 0.25, 0.5)  # of the film, between frames that phase correlation compares
 JITTER = (0.1, 8.0)  # how far speeds (as a share) and directions (degrees) stray
@@ -230,6 +230,25 @@ def learnt(config: Config, seed: int) -> tuple[Recogniser, dict[int, float], Reg
         config.winners, train, validation, task.classes, config.epochs, seed=seed
     )
     return graph, validated, fit_regression(train, validation)
+
+
+def pathway(config: Config, snr: float, seed: int = 0) -> dict:
+    """Return one film of the test on its way through a graph that is trained for it.
+
+    Returns
+    -------
+    dict
+        ``clip``, ``label``, ``grid``, ``winners`` (indexes of the cells that emitted) and
+        ``scores`` of the classes.
+    """
+    task, (graph, *_) = TASKS[config.task], learnt(config, seed)
+    random = np.random.default_rng(seed)
+    made = list(films(task, random, 1, FRAMES["test"][-1:], SIZES["test"][-1:], snr, "test"))
+    seen = made[2 * len(task.classes) // 5]
+    grid = task.encoder(seen.clip)
+    emission = graph.spread(grid)
+    winners = emission.cycles[1].sources - graph.cells[0]
+    return {**vars(seen), "grid": grid, "winners": winners, "scores": graph.scores(emission)}
 
 
 def correlation_reader(task: Task, lag: float, whitened: bool) -> Callable[[Film], int]:

@@ -3,7 +3,7 @@
 Sound and film differ in what fills the grid; what learns from it is the same graph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -142,7 +142,7 @@ class Recogniser:
 
     def accuracy(self, grids: np.ndarray, labels: np.ndarray) -> float:
         """Return the percentage of grids whose class is predicted."""
-        return 100 * float(np.mean([self.predict(grid) for grid in grids] == np.asarray(labels)))
+        return percent([self.predict(grid) for grid in grids] == np.asarray(labels))
 
 
 def choose(
@@ -180,3 +180,60 @@ def choose(
         found[winners].fit(*train, epochs, seed)
         accuracies[winners] = found[winners].accuracy(*validation)
     return found[max(candidates, key=accuracies.get)], accuracies
+
+
+class Panel:
+    """Readers that are scored side by side, on the same stimuli.
+
+    Parameters
+    ----------
+    draw : callable
+        Maps a generator, a number of examples of each class, and changes of what is usual, to
+        stimuli with a ``label``.
+    encode : callable
+        Maps a stimulus to its grid.
+    gridded, direct : dict of str to callable
+        By metric: what maps a grid to a class, and what maps a stimulus to one.
+    seed : int
+        Draws the stimuli.
+    """
+
+    def __init__(self, draw: Callable, encode: Callable, gridded: dict, direct: dict, seed: int):
+        self.draw, self.encode = draw, encode
+        self.gridded, self.direct = gridded, direct
+        self.seed, self.drawn = seed, 1  # 0 and 1 were training and validation
+
+    def answers(self, examples: int, **changes) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the labels of fresh stimuli and every reader's answers, by its metric."""
+        self.drawn += 1
+        random = np.random.default_rng([self.seed, self.drawn])
+        labels, answers = [], {metric: [] for metric in (*self.gridded, *self.direct)}
+        for stimulus in self.draw(random, examples, **changes):
+            labels.append(stimulus.label)
+            grid = self.encode(stimulus)
+            for metric, read in self.gridded.items():
+                answers[metric].append(read(grid))
+            for metric, read in self.direct.items():
+                answers[metric].append(read(stimulus))
+        return np.array(labels), {metric: np.array(given) for metric, given in answers.items()}
+
+    def rows(self, step: int, split: str, examples: int, **changes) -> Iterator[tuple]:
+        """Yield each reader's accuracy in percent on fresh stimuli, as rows."""
+        labels, answers = self.answers(examples, **changes)
+        yield from (
+            (step, split, name, percent(given == labels)) for name, given in answers.items()
+        )
+
+    def confusion(self, classes: int, examples: int, **changes) -> Iterator[tuple]:
+        """Yield what the graph took the stimuli of each class for, in percent, as rows."""
+        labels, answers = self.answers(examples, **changes)
+        for label in range(classes):
+            given = answers["accuracy"][labels == label]
+            for answer in range(classes):
+                share = percent(given == answer)
+                yield answer, f"confusion, true {label}", "answer_share", share
+
+
+def percent(held: np.ndarray) -> float:
+    """Return the share of what holds in percent."""
+    return 100 * float(np.mean(held))
