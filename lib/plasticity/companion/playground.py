@@ -1,14 +1,14 @@
-"""A playground in a notebook: a sentence, a word of it to hide, a number of steps, a picture."""
+"""Playgrounds in a notebook: widgets that ask, and a picture that answers."""
 
 import base64
 import html
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ipywidgets import VBox
+    from ipywidgets import VBox, Widget
     from matplotlib.figure import Figure
 
 
@@ -50,14 +50,9 @@ def playground(
             return []
 
     def show(_=None) -> None:
-        started = time.perf_counter()
-        try:
-            figure = draw(text.value, hidden.value or 0, slider.value)
-        except ValueError as error:
-            picture.value, message.value = "", f"<b>{html.escape(str(error))}</b>"
-            return
-        picture.value = _image(figure, str(hidden.label))
-        message.value = f"answered in {time.perf_counter() - started:.1f} s"
+        says = f"What the model makes of the hidden word {hidden.label}, step by step."
+        question = text.value, hidden.value or 0, slider.value
+        _answer(lambda: draw(*question), says, message, picture)
 
     def renew(_=None) -> None:
         kept = hidden.value
@@ -81,7 +76,53 @@ def playground(
     return widgets.VBox([text, hidden, slider, message, picture])
 
 
-def _image(figure: "Figure", hidden: str) -> str:
+def board(
+    controls: Mapping[str, "Widget"], draw: Callable[..., "Figure"], says: Callable[..., str]
+) -> "VBox":
+    """Return widgets with a picture that is drawn again whenever one of them changes.
+
+    Parameters
+    ----------
+    controls : mapping of str to Widget
+        Each with a value.
+    draw : callable
+        From the values, by the names of their controls, to a Figure.
+    says : callable
+        From the same to a text that says what the picture shows.
+
+    Returns
+    -------
+    ipywidgets.VBox
+        The controls, a line for messages and the picture. A ValueError of `draw` becomes a
+        message, and the picture goes.
+    """
+    import ipywidgets as widgets
+
+    message, picture = widgets.HTML(), widgets.HTML()
+
+    def show(_=None) -> None:
+        values = {name: control.value for name, control in controls.items()}
+        _answer(lambda: draw(**values), says(**values), message, picture)
+
+    for control in controls.values():
+        control.observe(show, "value")
+    show()
+    return widgets.VBox([*controls.values(), message, picture])
+
+
+def _answer(draw: Callable[[], "Figure"], says: str, message: "Widget", picture: "Widget") -> None:
+    """Draw, and show the picture with the time it took, or what is wrong with the question."""
+    started = time.perf_counter()
+    try:
+        figure = draw()
+    except ValueError as error:
+        picture.value, message.value = "", f"<b>{html.escape(str(error))}</b>"
+        return
+    picture.value = _image(figure, says)
+    message.value = f"answered in {time.perf_counter() - started:.1f} s"
+
+
+def _image(figure: "Figure", says: str) -> str:
     """Return a figure as an HTML image with a text for those who cannot see it; it is closed."""
     from matplotlib import pyplot
 
@@ -89,5 +130,4 @@ def _image(figure: "Figure", hidden: str) -> str:
     figure.savefig(file, format="png", dpi=110)
     pyplot.close(figure)
     source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    text = html.escape(f"What the model makes of the hidden word {hidden}, step by step.")
-    return f'<img alt="{text}" style="max-width: 100%" src="{source}">'
+    return f'<img alt="{html.escape(says)}" style="max-width: 100%" src="{source}">'

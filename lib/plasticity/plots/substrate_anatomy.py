@@ -12,6 +12,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from plasticity.plots.style import PALETTE, panels, style
 
 INK, GREY = "#2b2b2b", "#8a8a8a"
+FEWEST_LINES = 5  # of bars, so that few are not thick
 ROW = 16  # bytes drawn side by side
 # What the fields are for; the colours of the records.
 ROLES = {
@@ -265,31 +266,37 @@ def explanation(table: pd.DataFrame, activation: float, name: str) -> Figure:
     """
     with style():
         figure, (axes,) = panels(1, width=10.2, height=0.8 + 0.34 * (len(table) + 1))
-        base = 0.0
-        for line, part in enumerate(table.itertuples()):
-            colour = "#b2182b" if part.contribution > 0 else "#2166ac"
-            axes.barh(line, part.contribution, left=base, color=colour, height=0.62)
-            base += part.contribution
-            end = max(base, base - part.contribution)
-            text = f" {part.contribution:+.3f}".replace("-", "−")
-            axes.text(end, line, text, va="center", fontsize=8.5, color=INK)
-            axes.plot([base, base], [line - 0.31, line + 1.31], color=GREY, lw=0.8)
-        axes.barh(len(table), activation, color=INK, height=0.62)
-        axes.text(max(activation, 0), len(table), f" {activation:.3f}", va="center", fontsize=8.5)
-        where = {"input": "", "": ""}
-        labels = [
-            f"{part.path}{where.get(part.origin, f' ({part.origin})')}"
-            for part in table.itertuples()
-        ]
-        axes.set_yticks(range(len(table) + 1), [*labels, f"activation of {name}"], fontsize=9)
-        axes.get_yticklabels()[-1].set_fontweight("bold")
-        axes.invert_yaxis()
-        axes.margins(x=0.08)
-        axes.axvline(0, color=INK, linewidth=0.8)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
+        waterfall(axes, table, activation, name)
     return figure
+
+
+def waterfall(axes: Axes, table: pd.DataFrame, activation: float, name: str) -> None:
+    """Draw the bars of `explanation` into axes."""
+    base = 0.0
+    for line, part in enumerate(table.itertuples()):
+        colour = "#b2182b" if part.contribution > 0 else "#2166ac"
+        axes.barh(line, part.contribution, left=base, color=colour, height=0.62)
+        base += part.contribution
+        end = max(base, base - part.contribution)
+        text = f" {part.contribution:+.3f}".replace("-", "−")
+        axes.text(end, line, text, va="center", fontsize=8.5, color=INK)
+        axes.plot([base, base], [line - 0.31, line + 1.31], color=GREY, lw=0.8)
+    axes.barh(len(table), activation, color=INK, height=0.62)
+    text = f" {activation:.3f}".replace("-", "−")
+    axes.text(max(activation, 0), len(table), text, va="center", fontsize=8.5)
+    quiet = ("input", "")
+    labels = [
+        part.path if part.origin in quiet else f"{part.path} ({part.origin})"
+        for part in table.itertuples()
+    ]
+    axes.set_yticks(range(len(table) + 1), [*labels, f"activation of {name}"], fontsize=9)
+    axes.get_yticklabels()[-1].set_fontweight("bold")
+    axes.set_ylim(max(len(table), FEWEST_LINES) + 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
 
 
 def domains(rows: pd.DataFrame, names: Mapping[str, str] | None = None) -> Figure:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 
@@ -15,6 +16,7 @@ from plasticity.plots.style import style
 INK, QUIET, PAPER = "#2b2b2b", "#c9c9c9", "#fbfaf7"
 ACTIVATIONS = mpl.colormaps["RdBu_r"]
 RADIUS = 0.38  # of a neuron, in units of the places
+MOST_ARROWS = 20  # where nothing is delivered; more synapses are plain lines there
 Places = Mapping[str, tuple[float, float]]
 
 
@@ -25,6 +27,7 @@ def spread(
     columns: int = 3,
     width: float = 3.6,
     weights: bool = False,
+    below: float = 0.0,
 ) -> Figure:
     """Draw one panel for each cycle of a spread.
 
@@ -35,13 +38,15 @@ def spread(
     synapses : DataFrame
         Columns cycle (from 1), source, target, sign, weight and delivered.
     places : mapping of str to (float, float)
-        Where each neuron stands, one unit apart or more; others are left out.
+        Where each neuron stands, one unit from the next or more.
     columns : int
         Panels in a row.
     width : float
         Of a panel, in inches.
     weights : bool
         Draw one more panel in front: all synapses with their weights.
+    below : float
+        Room to leave at the foot of the figure, in inches.
 
     Returns
     -------
@@ -53,7 +58,7 @@ def spread(
     panels = [None, *cycles] if weights else cycles
     x, y = _size(places)
     height, gap = width * y / x, 0.32
-    tall = -(-len(panels) // columns) * (height + gap)
+    tall = -(-len(panels) // columns) * (height + gap) + below
     # Placed by hand, in inches: finding a layout takes longer than all the rest, and readers wait.
     figure = plt.figure(figsize=(columns * width, tall), layout="none", facecolor="white")
     ghosts = synapses[synapses["cycle"] == synapses["cycle"].min()]
@@ -100,20 +105,21 @@ def _graph(axes: Axes, neurons, delivered, ghosts, places: Places) -> None:
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     active = delivered[delivered["delivered"] != 0]
-    for edge in ghosts.itertuples():
-        _arrow(axes, edge, places, QUIET, 0.7, edge.sign < 0, zorder=1)
+    if len(ghosts) <= MOST_ARROWS:
+        for edge in ghosts.itertuples():
+            _arrow(axes, edge, places, QUIET, 0.7, edge.sign < 0, zorder=1)
+    else:  # arrows take long
+        lines = [(places[edge.source], places[edge.target]) for edge in ghosts.itertuples()]
+        axes.add_collection(LineCollection(lines, colors=QUIET, linewidths=0.6, zorder=1))
     for edge in active.itertuples():
         colour = ACTIVATIONS(0.92 if edge.delivered > 0 else 0.08)
         width = 0.9 + 3.2 * min(1.0, abs(edge.delivered))
         _arrow(axes, edge, places, colour, width, edge.sign < 0, zorder=2)
     for neuron in neurons.itertuples():
-        if neuron.neuron in places:
-            _neuron(axes, neuron, places[neuron.neuron])
+        _neuron(axes, neuron, places[neuron.neuron])
 
 
 def _arrow(axes: Axes, edge, places: Places, colour, width: float, dashed: bool, zorder) -> None:
-    if edge.source not in places or edge.target not in places:
-        return
     axes.add_patch(
         FancyArrowPatch(
             places[edge.source],
