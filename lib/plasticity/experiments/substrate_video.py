@@ -53,7 +53,7 @@ SIZE_CURVE = (8, 12, 16, 24, 48, 96)  # pixels, square
 DRIFT_CURVE = (0, 5, 10, 15, 20, 30)  # percent of the shorter side
 LAGS = (0.0, 0.25, 0.5)  # of the film, between frames that phase correlation compares
 JITTER = (0.1, 8.0)  # how far speeds (as a share) and directions (degrees) stray
-PICTURES = 2000  # digits of each split that are drawn from
+PICTURES = 2000  # digits of each split that are drawn from, at most
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def films(
         angle += random.uniform(-1, 1) * JITTER[1]
         speed *= 1 + random.uniform(-1, 1) * JITTER[0]
         whole = (int(random.choice(frames)), *sizes[random.integers(len(sizes))])
-        shown = pictures(split)[random.integers(PICTURES)] if task.digits else shape(random)
+        shown = random.choice(pictures(split)) if task.digits else shape(random)
         side = random.uniform(0.22, 0.32)
         clip = film(shown, whole, velocity(angle, speed), random, side, task.centred)
         if task.digits:

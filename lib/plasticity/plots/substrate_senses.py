@@ -265,32 +265,3 @@ def _draw_wheel(axes, grid: np.ndarray, speeds: Sequence[float], winners) -> Non
     axes.spines["polar"].set_visible(False)
     axes.set_ylim(0, rows + 0.5)
     axes.set_title("energy by velocity, and winning cells")
-
-
-def films(clips: Mapping[str, np.ndarray], count: int = 6) -> Figure:
-    """Draw frames of several films below each other.
-
-    Parameters
-    ----------
-    clips : mapping of str to ndarray of shape (frames, height, width)
-        By title.
-    count : int
-        Frames of each, spread evenly.
-
-    Returns
-    -------
-    Figure
-        A row a film.
-    """
-    with style():
-        figure, axes = plt.subplots(
-            len(clips), count, figsize=(9.4, 1.75 * len(clips)), squeeze=False
-        )
-        for row, (title, clip) in zip(axes, clips.items(), strict=True):
-            low, high = np.percentile(clip, (1, 99.5))
-            shown = np.linspace(0, len(clip) - 1, count).astype(int)
-            for one, frame in zip(row, shown, strict=True):
-                one.imshow(clip[frame], cmap="gray", vmin=low, vmax=high)
-                one.set_axis_off()
-            row[0].set_title(title, fontsize=9)
-    return figure

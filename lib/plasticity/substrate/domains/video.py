@@ -60,7 +60,7 @@ def film(
     Parameters
     ----------
     picture : ndarray of float, shape (height, width)
-        From 0 to 1; scaled and shifted by fractions of a pixel.
+        From 0 to 1; each pixel of the film takes the mean of what falls on it.
     shape : tuple of (int, int, int)
         Frames, 2 or more, height and width of the film.
     motion : ndarray of float64, shape (2,)
@@ -100,31 +100,37 @@ def film(
     share = 0.5 + random.uniform(-0.1, 0.1, 2) if centred else random.random(2)
     start = slack * share + np.maximum(-travel, 0)
     corners = start + travel * np.linspace(0, 1, frames)[:, None]
-    rows, columns = (
-        _samples(corners[:, axis], sides[axis], size * shorter, picture.shape[axis])
-        for axis in (0, 1)
-    )
-    return _resampled(picture, rows, columns)
+    edges = [
+        (np.arange(sides[axis] + 1) - corners[:, axis, None]) / (size * shorter) for axis in (0, 1)
+    ]
+    return _exposed(picture, *edges)
 
 
-def _samples(corners: np.ndarray, side: int, extent: float, source: int):
-    """Return, for each frame and pixel of an axis, the source pixel below, and the share above."""
-    middle = np.arange(side) + 0.5 - corners[:, None]
-    place = middle / extent * source - 0.5
-    place = np.clip(place, -1, source)  # beyond the edge is black
-    below = np.floor(place).astype(int)
-    return below + 1, (place - below).astype(np.float32)  # one pixel of black is put around it
+def _exposed(picture: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the mean of a picture over each pixel of each frame: no light is lost or jumps.
 
-
-def _resampled(picture: np.ndarray, rows, columns) -> np.ndarray:
-    """Return a picture sampled bilinearly at a grid of rows and columns for each frame."""
-    framed = np.pad(np.asarray(picture, np.float32), ((1, 2), (1, 2)))
-    (row, down), (column, right) = rows, columns
-    row, down = row[:, :, None], down[:, :, None]
-    column, right = column[:, None, :], right[:, None, :]
-    upper = framed[row, column] * (1 - right) + framed[row, column + 1] * right
-    lower = framed[row + 1, column] * (1 - right) + framed[row + 1, column + 1] * right
-    return upper * (1 - down) + lower * down
+    Parameters
+    ----------
+    picture : ndarray of float, shape (height, width)
+        Black beyond its edges.
+    down, right : ndarray of float64, shape (frames, pixels + 1)
+        Edges of the pixels, in sides of the picture from its corner.
+    """
+    height, width = picture.shape
+    light = np.zeros((height + 1, width + 1))
+    light[1:, 1:] = picture.cumsum(axis=0, dtype=float).cumsum(axis=1)
+    places = [np.clip(down * height, 0, height), np.clip(right * width, 0, width)]
+    below = [
+        np.minimum(place.astype(int), last)
+        for place, last in zip(places, (height - 1, width - 1), strict=True)
+    ]
+    row, column = below[0][:, :, None], below[1][:, None, :]
+    share_down, share_right = (places[0] - below[0])[:, :, None], (places[1] - below[1])[:, None, :]
+    upper = light[row, column] * (1 - share_right) + light[row, column + 1] * share_right
+    lower = light[row + 1, column] * (1 - share_right) + light[row + 1, column + 1] * share_right
+    until = upper * (1 - share_down) + lower * share_down  # light above and left of each corner
+    area = np.diff(down[0])[0] * height * np.diff(right[0])[0] * width
+    return (np.diff(np.diff(until, axis=1), axis=2) / area).astype(np.float32)
 
 
 def texture(
