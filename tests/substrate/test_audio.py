@@ -1,8 +1,6 @@
 """Sounds, the ear, the recogniser behind it, and the chapter made of them."""
 
-import ast
 import dataclasses
-import inspect
 import itertools
 
 import numpy as np
@@ -17,8 +15,6 @@ from plasticity.companion.configuration import Runtime
 from plasticity.experiments import substrate_audio as experiment
 from plasticity.findings import substrate_senses as findings
 from plasticity.plots import substrate_senses as plots
-from plasticity.substrate import Brain
-from plasticity.substrate.domains import audio, recognition, video
 from plasticity.substrate.domains.audio import (
     AudioEncoder,
     Instrument,
@@ -208,20 +204,6 @@ def test_the_best_validated_number_of_winners_is_kept():
 def test_impossible_recognisers_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         Recogniser(6, "ab", **arguments)
-
-
-@pytest.mark.parametrize("module", [audio, video, recognition])
-def test_domains_use_only_what_the_brain_offers_to_everyone(module):
-    tree = ast.parse(inspect.getsource(module))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("plasticity"):
-            names = {alias.name for alias in node.names}
-            assert names <= {"Brain", "Emission", "softmax_error"}, names
-        if isinstance(node, ast.Attribute):
-            owner = ast.unparse(node.value)
-            assert not node.attr.startswith("_"), f"{owner}.{node.attr}"
-            if owner in ("brain", "self.brain"):
-                assert hasattr(Brain, node.attr), node.attr
 
 
 def test_panel_asks_all_readers_the_same():

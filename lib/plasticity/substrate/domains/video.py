@@ -134,13 +134,9 @@ def _exposed(picture: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.nda
 
 
 def texture(
-    shape: tuple[int, int, int],
-    motion: np.ndarray,
-    random: np.random.Generator,
-    waves: int = 4,
-    count: int = 12,
+    shape: tuple[int, int, int], motion: np.ndarray, random: np.random.Generator, waves: int = 4
 ) -> np.ndarray:
-    """Return a film of a cloudy ground that drifts as a whole.
+    """Return a film of a cloudy ground that drifts as a whole, and comes in again where it leaves.
 
     Parameters
     ----------
@@ -151,14 +147,12 @@ def texture(
     random : Generator
         Draws the waves that it is made of.
     waves : int
-        Most waves in a shorter side, in each direction.
-    count : int
-        Waves that are added up.
+        Most waves in a shorter side.
 
     Returns
     -------
     ndarray of float32, shape (frames, height, width)
-        Of mean 0 and variance near 1.
+        Of mean 0 and variance 1.
 
     Examples
     --------
@@ -166,18 +160,20 @@ def texture(
     (3, 8, 8)
     """
     frames, height, width = shape
-    shorter = min(height, width)
+    down, right = _frequencies(height, width)
+    near = np.hypot(down, right)
+    drawn = random.standard_normal((2, *near.shape)) * ((near > 0) & (near <= waves))
+    cycles = motion[0] * down + motion[1] * right
     time = np.linspace(0, 1, frames)[:, None, None]
-    y = np.arange(height)[None, :, None] / shorter - motion[0] * time
-    x = np.arange(width)[None, None, :] / shorter - motion[1] * time
-    drawn = random.uniform(-waves, waves, (count, 2))
-    total = np.zeros(shape, np.complex64)
-    for down, right in drawn:
-        start = random.uniform(0, 2 * np.pi)
-        # A plane wave is a product of one along each axis, which is quicker than its cosine.
-        along = np.exp(2j * np.pi * down * y + 1j * start).astype(np.complex64)
-        total += along * np.exp(2j * np.pi * right * x).astype(np.complex64)
-    return (total.real * np.sqrt(2 / count)).astype(np.float32)
+    spectra = (drawn[0] + 1j * drawn[1]) * np.exp(-2j * np.pi * cycles * time)
+    clip = np.fft.irfft2(spectra, (height, width))
+    return (clip / clip[0].std()).astype(np.float32)
+
+
+def _frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frequencies of a real transform in waves a shorter side, down and right."""
+    shorter = min(height, width)
+    return np.fft.fftfreq(height)[:, None] * shorter, np.fft.rfftfreq(width)[None, :] * shorter
 
 
 def noisy(clip: np.ndarray, snr: float, random: np.random.Generator) -> np.ndarray:
@@ -349,9 +345,7 @@ def _tuning(shape: tuple[int, int, int], directions: int, speeds: tuple[float, .
     something with its velocity that is left when the mean over the film is taken out, float32.
     """
     frames, height, width = shape
-    shorter = min(height, width)
-    down = np.fft.fftfreq(height)[:, None] * shorter
-    right = np.fft.rfftfreq(width)[None, :] * shorter
+    down, right = _frequencies(height, width)
     half = (right > 0) | (down > 0)  # the other half holds the same waves
     rows, columns = np.nonzero((np.hypot(down, right) <= waves) & half)
     angles = np.arange(directions) * 360 / directions
