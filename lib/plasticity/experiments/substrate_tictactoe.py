@@ -133,7 +133,8 @@ def _positions(config: Config, seed: int, rng: np.random.Generator) -> Iterator[
     """Measure a synapse for each position."""
     from plasticity.substrate.domains.tictactoe.game import greedy
 
-    _train(dataclasses.replace(config, games=config.at_once), seed, rng, [])  # compiles
+    one_round = dataclasses.replace(config, games=config.at_once)
+    _train(one_round, seed, np.random.default_rng(seed), [])  # compiles what is timed below
     curve: list[Row] = []
     started = time.perf_counter()
     head, spent = _train(config, seed, rng, curve)

@@ -29,6 +29,7 @@ OPPONENTS = ("self", "random", "minimax")
 CREDITS = ("reply", "sampled", "final", "plateau")
 Player = Callable[[np.ndarray], np.ndarray]
 TIED = 1e-6
+WHOLE_FROM = 0.8  # of all games; from there on even a curriculum's are whole
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Plan:
     discount : float
         Eligibility left one move further from the end; used by ``plateau``.
     from_the_end : bool
-        Start the first games a move from the end, and later ones further and further from it.
+        Start the first games a move from the end, and later ones further and further from it; the
+        last fifth of the games are whole.
     """
 
     games: int
@@ -146,7 +148,8 @@ def play(players: dict[int, Player], starts: np.ndarray) -> np.ndarray:
 
 
 def _starts(plan: Plan, progress: float, count: int, rng: np.random.Generator) -> np.ndarray:
-    stones = math.ceil((CELLS - 1) * (1 - progress)) if plan.from_the_end else 0
+    left = max(0.0, 1 - progress / WHOLE_FROM) if plan.from_the_end else 0.0
+    stones = math.ceil((CELLS - 1) * left)
     if stones == 0:
         return np.full(count, START)
     known = np.unique(CANONICAL[OPEN])
