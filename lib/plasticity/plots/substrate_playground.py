@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 
 import pandas as pd
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from plasticity.plots import substrate_anatomy, substrate_graph
-from plasticity.plots.style import PALETTE, panels, style
+from plasticity.plots.style import PALETTE, style
 
 PLACES = {  # where the neurons of the taught brain stand: found with few crossings, then kept
     "afraid": (0.7, 0.7),
@@ -124,7 +125,8 @@ def changes(found: Mapping[str, pd.Series]) -> Figure:
     strongest = pd.DataFrame(found).abs().max(axis=1).nlargest(SHOWN + 2).index
     lines = range(len(strongest))
     with style():
-        figure, axes = panels(len(others), width=10.6 / len(others), height=3.4)
+        shared = {"sharex": True, "sharey": True, "squeeze": False, "figsize": (10.6, 3.4)}
+        figure, [axes] = plt.subplots(1, len(others), **shared)
         for one, (title, values) in zip(axes, others, strict=True):
             one.barh(lines, plain[strongest], height=0.8, color="#d0d0d0", label="plain question")
             one.barh(lines, values[strongest], height=0.42, color=PALETTE[3])
@@ -133,10 +135,6 @@ def changes(found: Mapping[str, pd.Series]) -> Figure:
             one.axvline(0, color="#333333", linewidth=0.8)
             one.grid(visible=False, axis="y")
             one.tick_params(axis="y", length=0)
-        for one in axes[1:]:
-            one.sharex(axes[0])
-            one.sharey(axes[0])
-            one.tick_params(labelleft=False)
         axes[0].invert_yaxis()
         axes[0].legend(fontsize=8, loc="lower right")
     return figure

@@ -130,19 +130,20 @@ def blocks(machines: int = 4) -> Figure:
         _arrow(axes, (1.1, 2.7), (2.5, 2.7))
         axes.text(1.8, 2.85, "to every\nmachine", ha="center", va="bottom", fontsize=9)
         end = 2.6 + 1.9 * machines
-        path = {"connectionstyle": "bar,fraction=-0.16", "color": GREY}
-        _arrow(axes, (end - 1.1, 0.18), (0.75, 1.16), **path)
+        down, up = end - 1.1, 0.75
+        axes.plot([down, down, up, up], [0.2, -0.25, -0.25, 1.0], color=GREY)
+        _arrow(axes, (up, 0.9), (up, 1.16), color=GREY)
         middle = end / 2
         axes.text(
             middle,
-            -0.62,
+            -0.38,
             "what passes its threshold is emitted into the next cycle",
             ha="center",
             va="top",
             fontsize=9,
             color=GREY,
         )
-        axes.set(xlim=(0.2, end), ylim=(-1.0, 5.1))
+        axes.set(xlim=(0.2, end), ylim=(-0.8, 5.1))
         axes.axis("off")
     return figure
 
