@@ -112,6 +112,12 @@ def test_what_stands_still_and_how_bright_it_is_do_not_matter(whole, seed):
     np.testing.assert_allclose(eye(3 - 5 * clip + scene), eye(clip), atol=2e-3)
 
 
+def test_two_frames_cannot_tell_a_motion_from_its_opposite():
+    clip = noisy(film(SQUARE, (2, 32, 32), velocity(0, 0.3), generator()), 0, generator(1))
+    energies = MotionEncoder().energies(clip)
+    np.testing.assert_allclose(energies, np.roll(energies, 8, axis=1), rtol=1e-3)
+
+
 def test_energies_are_those_of_a_plain_sum():
     eye = MotionEncoder(directions=3, speeds=(0.2, 0.5), waves=3)
     clip = noisy(film(SQUARE, (5, 12, 16), velocity(10, 0.3), generator(1)), 0, generator(2))
