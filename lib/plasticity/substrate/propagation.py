@@ -29,9 +29,10 @@ from plasticity.substrate.walking import (
 )
 
 SMALL = 1 << 14  # a graph of so many neurons is always added up in one array
-CACHED = 1 << 21  # one of so many still is, on one thread
+CACHED = 1 << 21  # one of so many still is, unless many threads share it
 SPARSE = 8  # with fewer synapses than a so-many-th of the neurons, a hash table is faster
-SHARED = 1 << 20  # fewer synapses are not worth a second thread
+SHARED = 1 << 20  # fewer synapses are not worth several threads
+WORTH = 3  # threads: blocks cost twice as much a synapse as a graph that is cached
 HASH = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -225,11 +226,11 @@ def choose_path(links: Links, front: Frontier, threads: int, bounded: bool) -> t
     if number <= SMALL and not bounded:
         return "dense", 0
     few, edges = SPARSE * len(front.neurons) < number, number
-    if few or (threads > 1 and number <= CACHED):
+    if few or (threads >= WORTH and number <= CACHED):
         edges = synapses_of(links, front)
     if few and SPARSE * edges < number:
         return "sparse", edges
-    if number <= CACHED and not bounded and (threads == 1 or edges < SHARED):
+    if number <= CACHED and not bounded and (threads < WORTH or edges < SHARED):
         return "dense", edges
     return "blocked", edges
 
