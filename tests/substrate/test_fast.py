@@ -9,7 +9,7 @@ from plasticity.substrate.fast import DensePairs, learn_scored
 COUNT = 30
 
 
-def pairs_and_noise(seed, pairs=2000):
+def pairs_and_noise(seed, pairs=40_000):  # enough to be cut into parts
     generator = np.random.default_rng(seed)
     sources, targets = generator.integers(0, COUNT, (2, pairs)).astype(np.uint32)
     return sources, targets, np.bincount(targets, minlength=COUNT)

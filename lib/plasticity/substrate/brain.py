@@ -15,7 +15,6 @@ from plasticity.substrate.structures import words
 
 NOISE_TABLE = 1 << 18  # entries from which negatives are drawn
 NOISE_POWER = 0.75  # Mikolov et al. (2013)
-PARALLEL_PAIRS = 1 << 15
 
 
 class Brain(Anatomy):
@@ -53,7 +52,7 @@ class Brain(Anatomy):
 
     def __init__(self, seed: int = 0, store: Store | None = None, threads: int = 1):
         super().__init__(store or Store())
-        self.threads = threads
+        self.graph.threads = threads
         meta = self.store.meta
         self.seed = meta.setdefault("seed", int(seed))
         self.tick = meta.get("tick", 0)
@@ -64,6 +63,11 @@ class Brain(Anatomy):
         self._traced: list[trace.TracedCycle] = []
         self._eligible: dict[int, list] | None = None if "tick" in meta else {}  # None: look
         self._noise: tuple[bytes, np.ndarray] = (b"", np.zeros(0, np.uint32))
+
+    @property
+    def threads(self) -> int:
+        """Parts that large spreads and updates are cut into."""
+        return self.graph.threads
 
     def indexes(self, neurons: Neurons) -> np.ndarray:
         """Return the indexes, uint32, of neurons given by names or indexes."""
@@ -388,11 +392,8 @@ class Brain(Anatomy):
 
     def _learn(self, sources, edges, pre, post, kind: Relation) -> None:
         """Change edges, those that are missing passed over."""
-        parallel = self.threads > 1 and len(edges) >= PARALLEL_PAIRS
-        kernel = kernels.learn_pairs_parallel if parallel else kernels.learn_pairs
-        settings, clock = self.settings_of(kind), (self.tick, self.draw())
-        threads = self.threads if parallel else 1
-        kernel(self._views(), sources, edges, pre, post, settings, clock, threads)
+        how = pre, post, self.settings_of(kind), (self.tick, self.draw())
+        self.graph.run(kernels.learn_pairs, len(edges), self._views(), sources, edges, *how)
         self.graph.touch_edges(edges)
         if kind.rule_index == REWARD and self._eligible is not None:
             self._eligible.setdefault(kind.index, []).append(edges[edges >= 0])

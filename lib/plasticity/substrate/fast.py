@@ -9,6 +9,7 @@ import numba
 import numpy as np
 
 from plasticity.substrate.brain import Brain
+from plasticity.substrate.kernels import KERNEL
 from plasticity.substrate.rules import HEBBIAN
 from plasticity.substrate.structures import (
     FAN_OUT,
@@ -82,8 +83,9 @@ class DensePairs:
         _, rate, limit, _ = brain.settings_of(self._kind)
         drawn = table, negatives, np.float32(-strength)
         pairs = sources.astype(np.uint32, copy=False), targets.astype(np.uint32, copy=False)
-        kernel = _dense_parallel if brain.threads > 1 else _dense
-        kernel(self.weights, *pairs, drawn, (rate, limit), seed, brain.threads)
+        brain.graph.run(
+            _learn_dense, len(sources), self.weights, *pairs, drawn, (rate, limit), seed
+        )
 
     def write_back(self) -> None:
         """Set the synapses of the graph to the weights that are not 0."""
@@ -128,9 +130,9 @@ def learn_scored(
     neurons, synapses = brain.graph.neurons, brain.graph.synapses
     index = words(neurons, np.uint32), words(neurons, np.uint64)
     rows = tuple(words(synapses, column) for column in (np.uint32, np.float32, np.uint8))
-    kernel = _scored_parallel if brain.threads > 1 else _scored
     right = np.zeros(brain.threads, np.int64)
-    kernel(index, rows, *pairs, kind.index, drawn, (rate, limit), brain.draw(), right)
+    how = kind.index, drawn, (rate, limit), brain.draw(), right
+    brain.graph.run(_learn_scored, len(sources), index, rows, *pairs, *how)
     brain.graph.touch_rows(np.unique(pairs[0]))
     return int(right.sum())
 
@@ -157,70 +159,61 @@ def _changed(weight, post, rate, limit):
     return min(max(weight + rate * post * (limit - side * weight), -limit), limit)
 
 
-def _dense_pairs(weights, sources, targets, noise, settings, seed, threads):
+@numba.njit(**KERNEL)
+def _learn_dense(part, parts, weights, sources, targets, noise, settings, seed):
     table, negatives, activity = noise
     rate, limit = settings
     mask = np.uint64(len(table) - 1)
-    for thread in numba.prange(threads):
-        for i in range(len(sources)):
-            source = sources[i]
-            if threads > 1 and source % np.uint32(threads) != thread:
-                continue
-            target = targets[i]
-            weights[source, target] = _changed(weights[source, target], ONE, rate, limit)
-            for k in range(1, negatives + 1):
-                bits = _random_bits(seed, i * (negatives + 1) + k)
-                target = table[bits & mask]
-                weights[source, target] = _changed(weights[source, target], activity, rate, limit)
+    for i in range(len(sources)):
+        source = sources[i]
+        if parts > 1 and source % np.uint32(parts) != part:
+            continue
+        target = targets[i]
+        weights[source, target] = _changed(weights[source, target], ONE, rate, limit)
+        for k in range(1, negatives + 1):
+            bits = _random_bits(seed, i * (negatives + 1) + k)
+            target = table[bits & mask]
+            weights[source, target] = _changed(weights[source, target], activity, rate, limit)
 
 
-def _scored_pairs(index, rows, sources, targets, relation, noise, settings, seed, right):
+@numba.njit(**KERNEL)
+def _learn_scored(
+    part, parts, index, rows, sources, targets, relation, noise, settings, seed, right
+):
     neurons, long_neurons = index
     synapses, floats, kinds = rows
     table, negatives, activity = noise
     rate, limit = settings
     mask = np.uint64(len(table) - 1)
-    threads = len(right)
-    for thread in numba.prange(threads):
-        drawn = np.empty(negatives, np.uint32)
-        correct = 0
-        for i in range(len(sources)):
-            source = sources[i]
-            if threads > 1 and source % np.uint32(threads) != thread:
+    drawn = np.empty(negatives, np.uint32)
+    for i in range(len(sources)):
+        source = sources[i]
+        if parts > 1 and source % np.uint32(parts) != part:
+            continue
+        for k in range(negatives):
+            drawn[k] = table[_random_bits(seed, i * (negatives + 1) + k + 1) & mask]
+        first = np.int64(long_neurons[source, FIRST_SYNAPSE])
+        end = first + np.int64(neurons[source, FAN_OUT])
+        best, strongest, own = -1, np.float32(-np.inf), -1
+        for edge in range(first, end):
+            if kinds[edge, RELATION] != relation:
                 continue
-            for k in range(negatives):
-                drawn[k] = table[_random_bits(seed, i * (negatives + 1) + k + 1) & mask]
-            first = np.int64(long_neurons[source, FIRST_SYNAPSE])
-            best, strongest, own = -1, np.float32(-np.inf), -1
-            for edge in range(first, first + np.int64(neurons[source, FAN_OUT])):
-                if kinds[edge, RELATION] != relation:
-                    continue
-                if floats[edge, WEIGHT] > strongest:
-                    best, strongest = edge, floats[edge, WEIGHT]
-                if synapses[edge, TARGET] == targets[i]:
-                    own = edge
-            correct += best >= 0 and best == own
-            if own >= 0:
-                floats[own, WEIGHT] = _changed(floats[own, WEIGHT], ONE, rate, limit)
-            _weaken(
-                synapses,
-                floats,
-                kinds,
-                first,
-                neurons[source, FAN_OUT],
-                relation,
-                drawn,
-                (activity, rate, limit),
-            )
-        right[thread] = correct
+            if floats[edge, WEIGHT] > strongest:
+                best, strongest = edge, floats[edge, WEIGHT]
+            if synapses[edge, TARGET] == targets[i]:
+                own = edge
+        right[part] += best >= 0 and best == own
+        if own >= 0:
+            floats[own, WEIGHT] = _changed(floats[own, WEIGHT], ONE, rate, limit)
+        _weaken(synapses, floats, kinds, first, end, relation, drawn, (activity, rate, limit))
 
 
 @numba.njit
-def _weaken(synapses, floats, kinds, first, fan_out, relation, drawn, settings):
+def _weaken(synapses, floats, kinds, first, end, relation, drawn, settings):
     """Weaken the synapses of one row to the neurons that were drawn; rows are sorted."""
     activity, rate, limit = settings
     for target in drawn:
-        low, high = first, first + np.int64(fan_out)
+        low, high = first, end
         while low < high:
             middle = (low + high) >> 1
             other = kinds[middle, RELATION]
@@ -228,12 +221,6 @@ def _weaken(synapses, floats, kinds, first, fan_out, relation, drawn, settings):
                 low = middle + 1
             else:
                 high = middle
-        there = low < first + np.int64(fan_out) and synapses[low, TARGET] == target
+        there = low < end and synapses[low, TARGET] == target
         if there and kinds[low, RELATION] == relation:
             floats[low, WEIGHT] = _changed(floats[low, WEIGHT], activity, rate, limit)
-
-
-_dense = numba.njit(cache=True)(_dense_pairs)
-_dense_parallel = numba.njit(cache=True, parallel=True)(_dense_pairs)
-_scored = numba.njit(cache=True)(_scored_pairs)
-_scored_parallel = numba.njit(cache=True, parallel=True)(_scored_pairs)

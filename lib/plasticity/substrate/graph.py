@@ -1,10 +1,12 @@
 """The graph: neurons, their rows of synapses, and the log of synapses grown since."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from plasticity.substrate import kernels
+from plasticity.substrate.blocked import workers
 from plasticity.substrate.names import Names, identity
 from plasticity.substrate.store import Store
 from plasticity.substrate.structures import (
@@ -28,7 +30,7 @@ EDGE_DTYPE = np.dtype(
 MOST_NEURONS = 2**32 - 2
 FEWEST_SLOTS = 1024
 GROWN_AT_ONCE = 1 << 14
-PARALLEL_PAIRS = 1 << 16  # fewer are found sooner by one thread
+PARALLEL_PAIRS = 1 << 15  # fewer are done sooner by one thread
 
 
 class Graph:
@@ -42,6 +44,8 @@ class Graph:
 
     Attributes
     ----------
+    threads : int
+        Parts of large updates that run at once.
     version : int
         Changes whenever synapses are grown, merged or removed: derived views compare it.
     """
@@ -53,6 +57,7 @@ class Graph:
             store.create("neurons", NEURON_DTYPE)
             store.create("synapses", SYNAPSE_DTYPE)
             store.create("pending", PENDING_DTYPE)
+        self.threads = 1
         self.version = 0
         self._slots = np.zeros(0, np.uint64)  # made when first needed
 
@@ -139,9 +144,7 @@ class Graph:
         """
         self.require_rows(sources)
         found = np.empty(len(sources), np.int64)
-        parallel = len(sources) >= PARALLEL_PAIRS
-        locate = kernels.locate_parallel if parallel else kernels.locate
-        locate(self.arrays, sources, targets, relation, found)
+        self.run(kernels.locate, len(sources), self.arrays, sources, targets, relation, found)
         return found
 
     def grown_edges(self, sources: np.ndarray, targets: np.ndarray, relation: int) -> np.ndarray:
@@ -244,6 +247,20 @@ class Graph:
         neurons = np.arange(len(self.neurons), dtype=np.uint32)
         return np.repeat(neurons, self.neurons["fan_out"])
 
+    def run(self, kernel: Callable, pairs: int, *arguments) -> None:
+        """Call a kernel on pairs: in one part, or in as many as there are threads if they are many.
+
+        Parameters
+        ----------
+        kernel : callable
+            Takes the part and the number of parts, then the arguments.
+        pairs : int
+        *arguments
+        """
+        parts = self.threads if pairs >= PARALLEL_PAIRS else 1
+        with workers(parts) as run:
+            run(functools.partial(_part, kernel, parts, arguments), range(parts))
+
     def row(self, neuron: int) -> np.ndarray:
         """Return the edges of one source, EDGE_DTYPE: those in its row, then the pending ones."""
         self.require_rows(np.array([neuron], np.uint32))
@@ -322,6 +339,10 @@ class Graph:
             pending = self.pending
             kernels.enter(words(pending, np.uint32), words(pending, np.uint8), self._slots)
         return self._slots
+
+
+def _part(kernel: Callable, parts: int, arguments: tuple, part: int) -> None:
+    kernel(part, parts, *arguments)
 
 
 def _edges(sources: np.ndarray, rows: np.ndarray, pending: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from plasticity.substrate.structures import (
 )
 
 MISSING = -1
+KERNEL = {"cache": True, "nogil": True}
 # Constants of MurmurHash3's 64-bit finaliser (Appleby, 2011, public domain).
 _MURMUR_1, _MURMUR_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT, _HALF, _LOW = np.uint64(33), np.uint64(32), np.uint64(0xFFFFFFFF)
@@ -91,11 +92,14 @@ def _in_slots(slots, pending_words, pending_bytes, source, target, relation):
     return MISSING, slot
 
 
-def _locate(graph, sources, targets, relation, edges):
+@numba.njit(**KERNEL)
+def locate(part, parts, graph, sources, targets, relation, edges):
     """Write the edge number of each pair, MISSING where there is no synapse.
 
     Parameters
     ----------
+    part, parts : int
+        Which part of the pairs this call looks up; the parts may run at once.
     graph : tuple of arrays
         `Graph.arrays`.
     sources, targets : ndarray of uint32, shape (pairs,)
@@ -104,7 +108,7 @@ def _locate(graph, sources, targets, relation, edges):
         Written.
     """
     words, long_words, synapse_words, synapse_bytes, pending_words, pending_bytes, slots = graph
-    for i in numba.prange(len(sources)):
+    for i in range(len(sources) * part // parts, len(sources) * (part + 1) // parts):
         source, target = sources[i], targets[i]
         first = np.int64(long_words[source, FIRST_SYNAPSE])
         fan_out = np.int64(words[source, FAN_OUT])
@@ -118,11 +122,7 @@ def _locate(graph, sources, targets, relation, edges):
         edges[i] = edge
 
 
-locate = numba.njit(cache=True)(_locate)
-locate_parallel = numba.njit(cache=True, parallel=True)(_locate)
-
-
-@numba.njit(cache=True)
+@numba.njit(**KERNEL)
 def grow(graph, sources, targets, relation, edges, count):
     """Grow the pairs whose edge is MISSING, in order, each once; return the pending count.
 
@@ -157,7 +157,7 @@ def grow(graph, sources, targets, relation, edges, count):
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(**KERNEL)
 def enter(pending_words, pending_bytes, slots):
     """Enter every pending synapse into empty slots."""
     mask = np.uint64(len(slots) - 1)
@@ -170,7 +170,7 @@ def enter(pending_words, pending_bytes, slots):
         slots[slot] = (mixed >> _HALF << _HALF) | np.uint64(place + 1)
 
 
-@numba.njit(cache=True)
+@numba.njit(**KERNEL)
 def merge(words, long_words, synapses, pending, order, starts, merged):
     """Write the rows of all neurons anew, with the pending synapses sorted in.
 
@@ -307,16 +307,18 @@ def _change(floats, halves, edge, pre, post, feedback, settings, clock):
     floats[edge, WEIGHT] = _clip(weight, limit)
 
 
-def _learn_pairs(graph, sources, edges, pre, post, settings, clock, threads):
+@numba.njit(**KERNEL)
+def learn_pairs(part, parts, graph, sources, edges, pre, post, settings, clock):
     """Change the synapse of each pair, in order.
 
     Parameters
     ----------
+    part, parts : int
+        A synapse belongs to the part of its source, so that the order of the changes of one
+        synapse does not depend on the number of parts; they may run at once.
     graph : tuple of ndarray
         float32 and uint16 words of the synapses, then of the pending ones.
     sources : ndarray of uint32, shape (pairs,)
-        A synapse belongs to the thread of its source, so that the order of the changes of one
-        synapse does not depend on the number of threads.
     edges : ndarray of int64, shape (pairs,)
         Edge numbers; negative ones are passed over.
     pre, post : ndarray of float32, shape (pairs,)
@@ -324,30 +326,22 @@ def _learn_pairs(graph, sources, edges, pre, post, settings, clock, threads):
         As for `_change`.
     clock : tuple of (int, uint64)
         Tick of the brain, and seed of this call's random bits.
-    threads : int
     """
     floats, halves, pending_floats, pending_halves = graph
     tick, seed = clock
     in_rows = len(floats)
-    for thread in numba.prange(threads):
-        for i in range(len(edges)):
-            edge = edges[i]
-            if edge < 0 or (threads > 1 and sources[i] % np.uint32(threads) != thread):
-                continue
-            now = (tick, random_bits(seed, i))
-            if edge < in_rows:
-                feedback = post[i] * floats[edge, WEIGHT]
-                _change(floats, halves, edge, pre[i], post[i], feedback, settings, now)
-            else:
-                edge -= in_rows
-                feedback = post[i] * pending_floats[edge, WEIGHT]
-                _change(
-                    pending_floats, pending_halves, edge, pre[i], post[i], feedback, settings, now
-                )
-
-
-learn_pairs = numba.njit(cache=True)(_learn_pairs)
-learn_pairs_parallel = numba.njit(cache=True, parallel=True)(_learn_pairs)
+    for i in range(len(edges)):
+        edge = edges[i]
+        if edge < 0 or (parts > 1 and sources[i] % np.uint32(parts) != part):
+            continue
+        now = (tick, random_bits(seed, i))
+        if edge < in_rows:
+            feedback = post[i] * floats[edge, WEIGHT]
+            _change(floats, halves, edge, pre[i], post[i], feedback, settings, now)
+        else:
+            edge -= in_rows
+            feedback = post[i] * pending_floats[edge, WEIGHT]
+            _change(pending_floats, pending_halves, edge, pre[i], post[i], feedback, settings, now)
 
 
 @numba.njit(inline="always")
@@ -357,7 +351,7 @@ def _position(targets, target):
     return place if place < len(targets) and targets[place] == target else -1
 
 
-@numba.njit(cache=True)
+@numba.njit(**KERNEL)
 def learn_rows(graph, index, sources, pre, targets, post, relation, settings, clock):
     """Change every synapse of a relation that leads from the sources to the targets.
 
@@ -409,7 +403,7 @@ def learn_rows(graph, index, sources, pre, targets, post, relation, settings, cl
             _change(pending_floats, pending_halves, edge, pre[i], post[place], own, settings, now)
 
 
-@numba.njit(cache=True)
+@numba.njit(**KERNEL)
 def apply_reward(floats, halves, edges, surprise, rate, limit, decay, tick):
     """Turn eligibility into weight: w += rate surprise e.
 
@@ -429,7 +423,7 @@ def apply_reward(floats, halves, edges, surprise, rate, limit, decay, tick):
         floats[edge, WEIGHT] = _clip(floats[edge, WEIGHT] + rate * surprise * eligible, limit)
 
 
-@numba.njit(cache=True)
+@numba.njit(**KERNEL)
 def sample_contrast(sources, targets, negatives, strength, table, seed, out):
     """Write each pair followed by its sampled negatives.
 
