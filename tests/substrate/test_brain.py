@@ -137,6 +137,9 @@ def test_records_have_the_promised_sizes():
     brain.connect(0, 1)
     brain.consolidate()
     assert brain.bytes - before == 2 * 64 + 16
+    for count in (10, 100, 1000):  # wherever its neurons move to, each fills one line of the cache
+        brain.grow(count)
+        assert brain.graph.neurons.ctypes.data % 64 == 0
 
 
 @settings(deadline=None, max_examples=60)

@@ -8,6 +8,8 @@ from plasticity.substrate.pages import PAGE, PageFile, pages_in, pages_of
 
 CHUNK = 1 << 22
 """Bytes written at a time."""
+CACHE_LINE = 64
+"""Bytes."""
 
 
 class PagedArray:
@@ -61,7 +63,7 @@ class PagedArray:
     def resize(self, count: int) -> None:
         """Change the number of records; new ones are zero, also where others were before."""
         if count > len(self.buffer):
-            buffer = np.empty(max(count, self.count + self.count // 2, 64), self.dtype)
+            buffer = _aligned(max(count, self.count + self.count // 2, 64), self.dtype)
             buffer[: self.count] = self.records
             self.buffer = buffer
             if self.dirty is not None:
@@ -133,3 +135,11 @@ class PagedArray:
         if self.file is not None:
             self.file.close()
             self.file = None
+
+
+def _aligned(count: int, dtype: np.dtype) -> np.ndarray:
+    """Return room for records that starts at a line of the cache: a neuron is to fill just one."""
+    size = count * dtype.itemsize
+    room = np.empty(size + CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % CACHE_LINE
+    return room[start : start + size].view(dtype)

@@ -12,7 +12,7 @@ oja       r y (x - y w)                                  unused
 sanger    r y (x - sum of y' w' up to this target)       unused
 delta     r x y, where y is an error                     unused
 adam      the same through Adam's moments                bfloat16 moments, number of updates
-reward    at a reward: r (reward - baseline) e           eligibility e (Q1.14), its tick, visits
+reward    at a reward: r (reward - expected) e           eligibility e (Q1.14), its tick, visits
 count     none; a use is counted                         low and high half of the count, unused
 ========= ============================================== ==================================
 
