@@ -397,3 +397,14 @@ def test_a_worker_of_torchrun_is_refused(toy, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="several processes of torchrun"):
         toy.run()
+
+
+def test_a_domain_depends_on_its_own_modules_alone():
+    def files(name):
+        return [path.name for path in provenance._deciding(name)]
+
+    assert files("plasticity.substrate.domains.tictactoe.game.X") == ["game.py"]
+    assert files("plasticity.substrate.domains.audio") == ["audio.py"]
+    assert "audio.py" not in files("plasticity.substrate.Brain")
+    assert {"brain.py", "kernels.py"} <= set(files("plasticity.substrate.Brain"))
+    assert files("plasticity.companion.metrics") == files("numpy.array") == []

@@ -46,19 +46,22 @@ def _code(path: Path) -> tuple[str, tuple[str, ...]]:
 def _deciding(name: str) -> list[Path]:
     """Return the files that an import brings in, of those that may decide a result.
 
-    A name that a package gives away itself may come from any of its modules: then all of them.
+    A name that a package gives away itself may come from any of its modules: then all of them, but
+    none of its subpackages, whose names are imported from them.
     """
-    match = re.match(r"plasticity\.(experiments|foam|pnn|substrate)\b\.?(\w*)", name)
-    if not match:
+    _, part, *rest = [*name.split("."), "", ""]
+    if part == "experiments":
+        return [Path(experiment_module(rest[0]).__file__)] if rest[0] else []
+    if not re.match(r"plasticity\.(foam|pnn|substrate)\b", name):
         return []
-    if match[1] == "experiments":
-        return [Path(experiment_module(match[2]).__file__)] if match[2] else []
-    package = Path(plasticity.__file__).parent / match[1]
-    module = package / f"{match[2]}.py"
-    if module.exists():
-        return [module]
-    folder = package / match[2]  # a subpackage, or the package itself where no module is named
-    return sorted((folder if match[2] and folder.is_dir() else package).rglob("*.py"))
+    folder = Path(plasticity.__file__).parent / part
+    for step in filter(None, rest):
+        if (folder / f"{step}.py").exists():
+            return [folder / f"{step}.py"]
+        if not (folder / step).is_dir():
+            break
+        folder /= step
+    return sorted(folder.glob("*.py"))
 
 
 def code_hash(experiment: str) -> str:
