@@ -1,6 +1,7 @@
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from plasticity.companion.configuration import Runtime
@@ -43,7 +44,19 @@ def test_a_graph_that_does_not_fit_is_left_out(tmp_path, monkeypatch):
 def test_a_file_that_is_a_hole_spreads(tmp_path):
     found = values(Config(kind="hole", neurons=1_000_000, frontier=5, repeats=1), tmp_path)
     assert found["hole", "disk_gigabytes"] < found["hole", "gigabytes"] / 10
+    assert found["hole", "billion_neurons_spread"] == 0  # a million are not a billion
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spread_is_compared_with_what_numpy_adds_up():
+    config = Config(**TINY)
+    graph = substrate_scale._graph(config, 0)
+    graph[1]["weight"] = 1
+    few, emitted = np.arange(3, dtype=np.uint32), np.array([0.5, -0.25, 2], np.float32)
+    part = graph[0], graph[1][:30], graph[2]
+    assert substrate_scale._spreads_right(part, few, emitted)
+    part[1]["weight"][7] = 2
+    assert not substrate_scale._spreads_right(part, few, emitted)
 
 
 def test_the_same_seed_draws_the_same_graph_in_chunks_and_whole(monkeypatch):

@@ -231,6 +231,7 @@ METRICS: dict[str, Metric] = {
     "reopens_at_a_commit": Metric("check", HIGHER),
     "tokenizer_trained_here": Metric("check", None),
     "same_bits": Metric("check", HIGHER),
+    "billion_neurons_spread": Metric("check", HIGHER),
     "fits": Metric("check", None),
     "three_generators_work": Metric("check", HIGHER),
     "plateau_credit_hurts_per_step": Metric("check", None),

@@ -35,6 +35,7 @@ KINDS = ("memory", "disk", "hole", "start")
 CHUNK = 1 << 20  # neurons of a graph made at once
 RESERVE = 1.3  # of its own size must be free before a graph is built on disk
 GIGABYTE = 1e9
+BILLION = 10**9
 ALL_RELATIONS = (np.ones(256, np.float32), np.ones(256, np.bool_))
 START = """
 import time
@@ -364,12 +365,26 @@ def _hole(config: Config, seed: int, folder: Path) -> list[tuple]:
             len(synapses),
             "frontier_seconds",
         )
+        right = _spreads_right(graph, few, emitted)
+        holds = float(right and len(neurons) >= BILLION)
+        rows.append((0, "hole", "billion_neurons_spread", holds))
         neurons.flush()
         rows.append((0, "hole", "gigabytes", path.stat().st_size / GIGABYTE))
         rows.append((0, "hole", "disk_gigabytes", path.stat().st_blocks * 512 / GIGABYTE))
     finally:
         path.unlink(missing_ok=True)
     return rows
+
+
+def _spreads_right(graph: tuple, few: np.ndarray, emitted: np.ndarray) -> bool:
+    """Whether a sparse activation, all of whose weights are 1, arrives as NumPy adds it up."""
+    targets = graph[1]["target"]
+    reached, places = np.unique(targets, return_inverse=True)
+    totals = np.zeros(len(reached), np.float32)
+    np.add.at(totals, places, np.repeat(emitted, len(targets) // len(few)))
+    found = propagation.deliver(*graph, few, emitted, *ALL_RELATIONS)
+    kept = totals != 0
+    return np.array_equal(found[0], reached[kept]) and np.array_equal(found[1], totals[kept])
 
 
 def _start(config: Config, seed: int, folder: Path) -> list[tuple]:
