@@ -144,8 +144,8 @@ def compete(cycle: Cycle, neurons: np.ndarray, winners: np.ndarray) -> None:
     winners : ndarray of int64, shape (groups,)
         Places of each group, 0 for as many as like.
     """
-    candidates = np.flatnonzero(cycle.emitted)
-    if winners.any() and len(candidates):
+    if winners.any():
+        candidates = np.flatnonzero(cycle.emitted)
         groups = neurons["group"][cycle.hit[candidates]]
         bounded = winners[groups] > 0
         candidates, groups = candidates[bounded], groups[bounded]
@@ -154,4 +154,10 @@ def compete(cycle: Cycle, neurons: np.ndarray, winners: np.ndarray) -> None:
         ordered = groups[order]
         rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
         cycle.emitted[candidates[order[rank >= winners[ordered]]]] = False
-    words(neurons, np.uint32)[cycle.hit[cycle.emitted], FIRES] += 1
+    _count_fires(words(neurons, np.uint32), cycle.hit, cycle.emitted)
+
+
+@numba.njit(cache=True)
+def _count_fires(counters, hit, emitted):
+    for i in range(len(hit)):
+        counters[hit[i], FIRES] += np.uint32(emitted[i])

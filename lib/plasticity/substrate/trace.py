@@ -4,11 +4,14 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from plasticity.substrate.spreading import Cycle
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ORIGINS = ("input", "bias or goal", "activation before")
 
@@ -76,8 +79,10 @@ class Explanation:
     rest: float
     describe: Callable[[Path], str]
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> "pd.DataFrame":
         """Return the paths in words with their contributions, the rest last."""
+        import pandas as pd  # half of the time that importing a brain would take
+
         lines = [(self.describe(path), path.origin, path.contribution) for path in self.paths]
         if self.rest:
             lines.append(("all other paths", "", self.rest))
