@@ -31,16 +31,12 @@ from plasticity.substrate.paged_array import PagedArray
 from plasticity.substrate.pages import (
     ALL,
     PAGE,
-    CorruptionError,
-    LockedError,
     StoreError,
     VersionError,
     pages_of,
     sync_folder,
 )
 from plasticity.substrate.write_ahead_log import Log
-
-__all__ = ["CorruptionError", "LockedError", "Store", "StoreError", "VersionError"]
 
 SMALL_LOG = 1 << 20
 """Bytes up to which a log may be larger than half its generation."""
