@@ -19,13 +19,8 @@ import numpy as np
 import pytest
 
 from plasticity.substrate import generations, write_ahead_log
-from plasticity.substrate.pages import PAGE
-from plasticity.substrate.store import (
-    CorruptionError,
-    LockedError,
-    Store,
-    VersionError,
-)
+from plasticity.substrate.pages import PAGE, CorruptionError, LockedError, VersionError
+from plasticity.substrate.store import Store
 from plasticity.substrate.structures import PENDING_DTYPE
 from plasticity.substrate.write_ahead_log import FOOTER, HEADER
 
