@@ -242,7 +242,8 @@ class Brain(Anatomy):
         kind = self._known(relation)
         if kind.rule_index == SANGER and len(self.graph.pending):
             raise ValueError("synapses are pending; consolidate() first, for Sanger's rule")
-        sources, pre = self._pairs(sources, 0, pre)[::2]
+        sources = self._resolve(sources)
+        pre = np.array(np.broadcast_to(np.asarray(pre, np.float32), sources.shape))
         targets, post = self._frontier(targets, post)
         self.graph.require_rows(sources)
         index = self.graph.arrays[:6]

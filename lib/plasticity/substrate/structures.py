@@ -68,9 +68,8 @@ assert PENDING_DTYPE.itemsize == 24
 
 # 4-byte words of a neuron.
 FIRST_SYNAPSE = 1  # as an 8-byte word
-ACTIVATION, THRESHOLD, LEAK, BIAS, GAIN, TRACE = 4, 5, 6, 7, 8, 9
-LAST_TICK, FIRES, FAN_OUT, PENDING, NAME = 10, 11, 12, 13, 14
-GROUP = 30  # as a 2-byte word
+ACTIVATION, THRESHOLD, LEAK, BIAS, GAIN = 4, 5, 6, 7, 8
+LAST_TICK, FIRES, FAN_OUT, PENDING = 10, 11, 12, 13
 # 4-byte words of a synapse and of a pending synapse, whose synapse comes first.
 TARGET, WEIGHT, SOURCE, NEXT = 0, 1, 4, 5
 # 2-byte words, and the byte of the relation.

@@ -118,10 +118,12 @@ def explain(
     ValueError
         If the neuron was not hit in these cycles.
     """
-    last = next((c for c in range(len(traced) - 1, -1, -1) if _place(traced[c], target) >= 0), None)
+    last = next(
+        (c for c in range(len(traced) - 1, -1, -1) if _place(traced[c].cycle, target) >= 0), None
+    )
     if last is None:
         raise ValueError(f"neuron {target} received nothing in the traced cycles")
-    activation = float(traced[last].cycle.activations[_place(traced[last], target)])
+    activation = float(traced[last].cycle.activations[_place(traced[last].cycle, target)])
     tie = itertools.count()  # equal shares: the one found first
     open_ = [(-abs(activation), next(tie), activation, last, (target,), ())]
     paths, known = [], 0.0
@@ -138,16 +140,15 @@ def explain(
     return Explanation(activation, paths, rest, describe)
 
 
-def _place(traced: TracedCycle, neuron: int) -> int:
+def _place(cycle: Cycle, neuron: int) -> int:
     """Return where a neuron stands among those hit, or -1."""
-    hit = traced.cycle.hit
-    place = int(np.searchsorted(hit, neuron))
-    return place if place < len(hit) and hit[place] == neuron else -1
+    place = int(np.searchsorted(cycle.hit, neuron))
+    return place if place < len(cycle.hit) and cycle.hit[place] == neuron else -1
 
 
 def _parts(traced: list[TracedCycle], at: int, neuron: int, share: float):
     """Yield what makes up a neuron's activation in one cycle: (share, origin or cycle, synapse)."""
-    cycle, place = traced[at].cycle, _place(traced[at], neuron)
+    cycle, place = traced[at].cycle, _place(traced[at].cycle, neuron)
     activation = float(cycle.activations[place])
     scale = share / activation if activation else 1.0  # 0 only where the neuron explained is at 0
     if cycle.kept[place]:
@@ -165,5 +166,5 @@ def _parts(traced: list[TracedCycle], at: int, neuron: int, share: float):
 
 
 def _emitted(cycle: Cycle, neuron: int) -> bool:
-    place = int(np.searchsorted(cycle.hit, neuron))
-    return place < len(cycle.hit) and cycle.hit[place] == neuron and bool(cycle.emitted[place])
+    place = _place(cycle, neuron)
+    return place >= 0 and bool(cycle.emitted[place])
