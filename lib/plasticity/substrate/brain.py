@@ -122,7 +122,7 @@ class Brain(Anatomy):
             if trace:
                 traced.append(self._trace(cycle, carried))
             done.append(cycle)
-            frontier = cycle.hit[cycle.emitted], cycle.activations[cycle.emitted]
+            frontier = spreading.emission(cycle)
         if trace:
             self._traced = traced
         return Emission(*frontier, cycle.hit, cycle.activations, done, self)
@@ -371,7 +371,9 @@ class Brain(Anatomy):
         graph = self.graph.neurons, self.graph.synapses, self.graph.pending
         delivered = propagation.deliver(*graph, *frontier, *carried, threads=self.threads)
         self.store.require("neurons", delivered[0])
-        cycle = spreading.integrate(graph[0], delivered, goals, boosts, self.tick, frontier)
+        cycle = spreading.integrate(
+            graph[0], delivered, goals, boosts, self.tick, frontier, self.threads
+        )
         spreading.compete(cycle, graph[0], winners)
         self.store.touch("neurons", cycle.hit)
         return cycle

@@ -1,10 +1,12 @@
 """One cycle of activation: delivered input becomes activation, and what passes is emitted."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba
 import numpy as np
 
+from plasticity.substrate.blocked import workers
 from plasticity.substrate.structures import (
     ACTIVATION,
     BIAS,
@@ -15,7 +17,9 @@ from plasticity.substrate.structures import (
     THRESHOLD,
     words,
 )
+from plasticity.substrate.walking import KERNEL
 
+SHARED = 1 << 18  # fewer neurons are not worth several threads
 NOTHING = (np.zeros(0, np.uint32), np.zeros(0, np.float32))
 
 
@@ -66,19 +70,25 @@ def _power(base, exponent):
     return result
 
 
-@numba.njit(cache=True)
-def _integrate(floats, words_, hit, totals, scales, constants, tick, kept, activations, fired):
-    """Turn input into activation; constants come in as goals and go out with the bias."""
+@numba.njit(**KERNEL)
+def _integrate(records, tick, columns):
+    """Turn input into activation; constants come in as goals and go out with the bias.
+
+    Fires are counted here, while the neuron is in the cache; `compete` takes back those of losers.
+    """
+    floats, counters = records
+    hit, totals, scales, constants, kept, activations, fired = columns
     for i in range(len(hit)):
         neuron = hit[i]
-        elapsed = np.int64(np.uint32(np.uint32(tick) - words_[neuron, LAST_TICK]))
+        elapsed = np.int64(np.uint32(tick - counters[neuron, LAST_TICK]))
         kept[i] = _power(floats[neuron, LEAK], elapsed) * floats[neuron, ACTIVATION]
         scales[i] = floats[neuron, GAIN] * scales[i]
         constants[i] = constants[i] + floats[neuron, BIAS]
         activations[i] = kept[i] + scales[i] * totals[i] + constants[i]
         floats[neuron, ACTIVATION] = activations[i]
-        words_[neuron, LAST_TICK] = tick
+        counters[neuron, LAST_TICK] = tick
         fired[i] = activations[i] > floats[neuron, THRESHOLD]
+        counters[neuron, FIRES] += np.uint32(fired[i])
 
 
 def integrate(
@@ -88,19 +98,22 @@ def integrate(
     boosts: tuple[np.ndarray, np.ndarray],
     tick: int,
     frontier: tuple[np.ndarray, np.ndarray],
+    threads: int = 1,
 ) -> Cycle:
     """Update the neurons that were hit and say which of them pass their threshold.
 
     Parameters
     ----------
     neurons : ndarray of NEURON_DTYPE
-        Activation and last tick are written.
+        Activation, last tick and the count of fires are written.
     delivered, goals, boosts : tuple of ndarray
         Ascending indexes, uint32, and float32 values: input; activation added from outside;
         factors on the gain.
     tick : int
     frontier : tuple of ndarray
         What was emitted into this cycle.
+    threads : int
+        1 or more; the result does not depend on it.
 
     Returns
     -------
@@ -116,8 +129,17 @@ def integrate(
     scales = _spread_over(hit, boosts, 1)
     kept, activations = np.empty(len(hit), np.float32), np.empty(len(hit), np.float32)
     fired = np.empty(len(hit), np.bool_)
-    floats, counters = words(neurons, np.float32), words(neurons, np.uint32)
-    _integrate(floats, counters, hit, totals, scales, constants, tick, kept, activations, fired)
+    records = words(neurons, np.float32), words(neurons, np.uint32)
+    threads = threads if len(hit) >= SHARED else 1
+    parts = [slice(*cut) for cut in pairwise(np.linspace(0, len(hit), threads + 1).astype(int))]
+    columns = hit, totals, scales, constants, kept, activations, fired
+    with workers(threads) as run:
+        run(
+            _integrate,
+            [records] * threads,
+            [np.uint32(tick & 0xFFFFFFFF)] * threads,
+            [tuple(column[part] for column in columns) for part in parts],
+        )
     return Cycle(tick, *frontier, hit, totals, scales, constants, kept, activations, fired)
 
 
@@ -140,24 +162,38 @@ def compete(cycle: Cycle, neurons: np.ndarray, winners: np.ndarray) -> None:
     cycle : Cycle
         `emitted` is written.
     neurons : ndarray of NEURON_DTYPE
-        The count of fires is written.
+        The count of fires of those that lose is taken back.
     winners : ndarray of int64, shape (groups,)
         Places of each group, 0 for as many as like.
     """
-    if winners.any():
-        candidates = np.flatnonzero(cycle.emitted)
-        groups = neurons["group"][cycle.hit[candidates]]
-        bounded = winners[groups] > 0
-        candidates, groups = candidates[bounded], groups[bounded]
-        # By group, then strength, then index: the place within the group decides.
-        order = np.lexsort((candidates, -cycle.activations[candidates], groups))
-        ordered = groups[order]
-        rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-        cycle.emitted[candidates[order[rank >= winners[ordered]]]] = False
-    _count_fires(words(neurons, np.uint32), cycle.hit, cycle.emitted)
+    if not winners.any():
+        return
+    candidates = np.flatnonzero(cycle.emitted)
+    groups = neurons["group"][cycle.hit[candidates]]
+    bounded = winners[groups] > 0
+    candidates, groups = candidates[bounded], groups[bounded]
+    # By group, then strength, then index: the place within the group decides.
+    order = np.lexsort((candidates, -cycle.activations[candidates], groups))
+    ordered = groups[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    losers = candidates[order[rank >= winners[ordered]]]
+    cycle.emitted[losers] = False
+    neurons["fires"][cycle.hit[losers]] -= np.uint32(1)
 
 
-@numba.njit(cache=True)
-def _count_fires(counters, hit, emitted):
+@numba.njit(**KERNEL)
+def _emission(hit, activations, emitted):
+    count = emitted.sum()
+    neurons, values = np.empty(count, np.uint32), np.empty(count, np.float32)
+    at = 0
     for i in range(len(hit)):
-        counters[hit[i], FIRES] += np.uint32(emitted[i])
+        if at == count:
+            break
+        neurons[at], values[at] = hit[i], activations[i]  # overwritten by the next if not emitted
+        at += emitted[i]
+    return neurons, values
+
+
+def emission(cycle: Cycle) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a cycle emits into the next: indexes, ascending, and activations."""
+    return _emission(cycle.hit, cycle.activations, cycle.emitted)
