@@ -118,7 +118,7 @@ class Brain(Anatomy):
         done, traced = [], []
         for _ in range(cycles):
             self.tick += 1
-            cycle = self._cycle(frontier, goals, boosts, carried, winners)
+            cycle = self._cycle(frontier, goals, boosts, carried, winners, trace)
             if trace:
                 traced.append(self._trace(cycle, carried))
             done.append(cycle)
@@ -366,13 +366,13 @@ class Brain(Anatomy):
             allowed[self._known(name).index] = True
         return signs, allowed
 
-    def _cycle(self, frontier, goals, boosts, carried, winners) -> spreading.Cycle:
+    def _cycle(self, frontier, goals, boosts, carried, winners, traced) -> spreading.Cycle:
         self.graph.require_rows(frontier[0])
         graph = self.graph.neurons, self.graph.synapses, self.graph.pending
         delivered = propagation.deliver(*graph, *frontier, *carried, threads=self.threads)
         self.store.require("neurons", delivered[0])
         cycle = spreading.integrate(
-            graph[0], delivered, goals, boosts, self.tick, frontier, self.threads
+            graph[0], delivered, goals, boosts, self.tick, frontier, self.threads, traced
         )
         spreading.compete(cycle, graph[0], winners)
         self.store.touch("neurons", cycle.hit)

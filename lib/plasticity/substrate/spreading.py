@@ -20,6 +20,7 @@ from plasticity.substrate.structures import (
 from plasticity.substrate.walking import KERNEL
 
 SHARED = 1 << 18  # fewer neurons are not worth several threads
+LAST = 0xFFFFFFFF  # ticks are counted in 32 bits
 NOTHING = (np.zeros(0, np.uint32), np.zeros(0, np.float32))
 
 
@@ -39,7 +40,7 @@ class Cycle:
         Input of each.
     scales, constants, kept : ndarray of float32
         Gain including working memory, bias and goal, and what was left of the activation before:
-        activation = kept + scales * totals + constants.
+        activation = kept + scales * totals + constants. Empty unless the spread is traced.
     activations : ndarray of float32
         The result.
     emitted : ndarray of bool
@@ -71,24 +72,32 @@ def _power(base, exponent):
 
 
 @numba.njit(**KERNEL)
-def _integrate(records, tick, columns):
-    """Turn input into activation; constants come in as goals and go out with the bias.
+def _integrate(records, tick, columns, extras, parts):
+    """Turn input into activation; extras are goal and boost of each, parts what it is made of.
 
-    Fires are counted here, while the neuron is in the cache; `compete` takes back those of losers.
+    Either may be empty: nothing extra, nothing to be kept. Fires are counted here, while the neuron
+    is in the cache; `compete` takes back those of losers.
     """
     floats, counters = records
-    hit, totals, scales, constants, kept, activations, fired = columns
+    hit, totals, activations, fired = columns
+    goals, boosts = extras
+    scales, constants, kept = parts
+    extra, traced = len(goals) > 0, len(kept) > 0
     for i in range(len(hit)):
         neuron = hit[i]
         elapsed = np.int64(np.uint32(tick - counters[neuron, LAST_TICK]))
-        kept[i] = _power(floats[neuron, LEAK], elapsed) * floats[neuron, ACTIVATION]
-        scales[i] = floats[neuron, GAIN] * scales[i]
-        constants[i] = constants[i] + floats[neuron, BIAS]
-        activations[i] = kept[i] + scales[i] * totals[i] + constants[i]
-        floats[neuron, ACTIVATION] = activations[i]
+        left = _power(floats[neuron, LEAK], elapsed) * floats[neuron, ACTIVATION]
+        scale, constant = floats[neuron, GAIN], floats[neuron, BIAS]
+        if extra:
+            scale, constant = scale * boosts[i], goals[i] + constant
+        activation = left + scale * totals[i] + constant
+        passes = activation > floats[neuron, THRESHOLD]
+        activations[i], fired[i] = activation, passes
+        floats[neuron, ACTIVATION] = activation
         counters[neuron, LAST_TICK] = tick
-        fired[i] = activations[i] > floats[neuron, THRESHOLD]
-        counters[neuron, FIRES] += np.uint32(fired[i])
+        counters[neuron, FIRES] += np.uint32(passes)
+        if traced:
+            scales[i], constants[i], kept[i] = scale, constant, left
 
 
 def integrate(
@@ -99,6 +108,7 @@ def integrate(
     tick: int,
     frontier: tuple[np.ndarray, np.ndarray],
     threads: int = 1,
+    traced: bool = False,
 ) -> Cycle:
     """Update the neurons that were hit and say which of them pass their threshold.
 
@@ -114,6 +124,8 @@ def integrate(
         What was emitted into this cycle.
     threads : int
         1 or more; the result does not depend on it.
+    traced : bool
+        Keep what each activation is made of.
 
     Returns
     -------
@@ -122,25 +134,25 @@ def integrate(
     """
     hit, totals = delivered
     if len(goals[0]):
-        every = np.union1d(hit, goals[0])
-        totals = _spread_over(every, (hit, totals), 0)
-        hit = every
-    constants = _spread_over(hit, goals, 0)
-    scales = _spread_over(hit, boosts, 1)
-    kept, activations = np.empty(len(hit), np.float32), np.empty(len(hit), np.float32)
-    fired = np.empty(len(hit), np.bool_)
-    records = words(neurons, np.float32), words(neurons, np.uint32)
+        hit = np.union1d(hit, goals[0])
+        totals = _spread_over(hit, delivered, 0)
+    extras = (np.zeros(0, np.float32),) * 2
+    if len(goals[0]) or len(boosts[0]):
+        extras = _spread_over(hit, goals, 0), _spread_over(hit, boosts, 1)
+    activations, fired = np.empty(len(hit), np.float32), np.empty(len(hit), np.bool_)
+    parts = tuple(np.empty(len(hit) * traced, np.float32) for _ in range(3))
     threads = threads if len(hit) >= SHARED else 1
-    parts = [slice(*cut) for cut in pairwise(np.linspace(0, len(hit), threads + 1).astype(int))]
-    columns = hit, totals, scales, constants, kept, activations, fired
+    cuts = [slice(*cut) for cut in pairwise(np.linspace(0, len(hit), threads + 1).astype(int))]
+    records = words(neurons, np.float32), words(neurons, np.uint32)
+    each = (hit, totals, activations, fired), extras, parts
     with workers(threads) as run:
         run(
             _integrate,
             [records] * threads,
-            [np.uint32(tick & 0xFFFFFFFF)] * threads,
-            [tuple(column[part] for column in columns) for part in parts],
+            [np.uint32(tick & LAST)] * threads,
+            *([tuple(column[cut] for column in columns) for cut in cuts] for columns in each),
         )
-    return Cycle(tick, *frontier, hit, totals, scales, constants, kept, activations, fired)
+    return Cycle(tick, *frontier, hit, totals, *parts, activations, fired)
 
 
 def _spread_over(every: np.ndarray, known: tuple[np.ndarray, np.ndarray], rest: float):
