@@ -19,12 +19,13 @@ SYSTEMS = ("foam", "substrate", "pnn")
 # For each part, what it may import of plasticity beside itself.
 ALLOWED = {
     **dict.fromkeys(SYSTEMS, ()),
+    "peers": (),
     "plots": (),
     "companion": ("experiments",),
-    "experiments": (*SYSTEMS, "companion"),
+    "experiments": (*SYSTEMS, "peers", "companion"),
     "findings": (*SYSTEMS, "experiments", "companion"),
 }
-NOT_ALLOWED = {"substrate": ("torch", "transformers"), "plots": ("torch", "transformers")}
+NOT_ALLOWED = dict.fromkeys(("substrate", "peers", "plots"), ("torch", "transformers"))
 WRITES = ("open", "savefig", "mkdir", "write_text", "write_bytes", "to_parquet", "to_csv", "dump")
 PARAMETERS = {"profile": "str", "seeds": "int", "fresh": "bool", "device": "str"}
 

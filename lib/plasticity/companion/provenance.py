@@ -52,7 +52,7 @@ def _deciding(name: str) -> list[Path]:
     _, part, *rest = [*name.split("."), "", ""]
     if part == "experiments":
         return [Path(experiment_module(rest[0]).__file__)] if rest[0] else []
-    if not re.match(r"plasticity\.(foam|pnn|substrate)\b", name):
+    if not re.match(r"plasticity\.(foam|pnn|substrate|peers)\b", name):
         return []
     folder = Path(plasticity.__file__).parent / part
     for step in filter(None, rest):

@@ -1,0 +1,1 @@
+"""Established methods, written here so that they can be run beside the three systems."""
