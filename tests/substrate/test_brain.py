@@ -305,3 +305,11 @@ def test_eligibility_survives_opening_and_merging(tmp_path):
         brain.reward(1.0)
         weights.append(brain.weights([0, 1], [1, 2], "acts").tolist())
     assert weights == [[1.0, 0.5]] * 3
+
+
+def test_working_memory_says_how_to_hold_a_name():
+    brain = Brain()
+    brain.neuron("rain")
+    with pytest.raises(TypeError, match=r"holds 'rain'; allowed: indexes, as brain.indexes"):
+        brain.memory.hold(["rain"])
+    assert len(brain.memory) == 0

@@ -44,8 +44,24 @@ class WorkingMemory:
         return len(self._held)
 
     def hold(self, neurons: Iterable[int], strength: float = 1.0) -> None:
-        """Hold neurons, each in front of those before; one already held moves to the front."""
+        """Hold neurons, each in front of those before; one already held moves to the front.
+
+        Parameters
+        ----------
+        neurons : iterable of int
+            Indexes; of names, `Brain.indexes` gives them.
+        strength : float
+
+        Raises
+        ------
+        TypeError
+            For a name.
+        """
         for neuron in neurons:
+            if isinstance(neuron, str):
+                raise TypeError(
+                    f"neurons holds {neuron!r}; allowed: indexes, as brain.indexes({neuron!r}) gives"
+                )
             others = [item for item in self._held if item[0] != neuron]
             self._held = [(int(neuron), float(strength)), *others][: self.capacity]
 
