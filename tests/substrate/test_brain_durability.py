@@ -1,19 +1,10 @@
 """What a brain survives: kills, strange names and graphs, damaged files, readers and writers."""
 
-import brain_workload
-import kill
 import numpy as np
 import pytest
 
 from plasticity.substrate import Brain
 from plasticity.substrate.pages import CorruptionError
-
-
-@pytest.mark.slow
-def test_kills_lose_and_tear_nothing(tmp_path):
-    counts = kill.survive(brain_workload.BrainWorkload, tmp_path / "brain", kills=20)
-    assert counts["kills"] == 20
-    assert counts["steps"] > 20
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
-import kill
 import numpy as np
 import pytest
 
-from plasticity.substrate import generations, write_ahead_log
+from plasticity.substrate import generations, kills, write_ahead_log
+from plasticity.substrate.kill_workloads import StoreWorkload
 from plasticity.substrate.pages import PAGE, CorruptionError, LockedError, VersionError
 from plasticity.substrate.store import Store
 from plasticity.substrate.structures import PENDING_DTYPE
@@ -456,10 +456,10 @@ def test_a_first_save_that_was_cut_short_can_be_done_again(tmp_path):
 
 def test_readers_see_whole_commits_while_a_writer_works(tmp_path):
     folder = tmp_path / "store"
-    work = kill.StoreWorkload(seed=5)
+    work = StoreWorkload(seed=5)
     work.create(folder)
     replayed, numbers, first = work.fresh(), [], work.open(folder, "r")
-    writer = kill.start(kill.StoreWorkload, folder, seed=5)
+    writer = kills.start(StoreWorkload, folder, seed=5)
     with writer:
         while not numbers or numbers[-1] < 25:
             assert writer.poll() is None
@@ -472,10 +472,3 @@ def test_readers_see_whole_commits_while_a_writer_works(tmp_path):
     assert numbers == sorted(numbers)
     assert len(set(numbers)) > 3
     assert work.state(first) == work.state(work.fresh())
-
-
-@pytest.mark.slow
-def test_kills_lose_and_tear_nothing(tmp_path):
-    counts = kill.survive(kill.StoreWorkload, tmp_path / "store", kills=20)
-    assert counts["kills"] == 20
-    assert counts["steps"] > 20

@@ -113,6 +113,7 @@ METRICS: dict[str, Metric] = {
     "primitive_uses": Metric("uses", None),
     "domains": Metric("domains", None),
     "commits_found": Metric("commits", None),
+    "commits_reported": Metric("commits", None),
     "weight": Metric("weight", None),
     "weight_difference": Metric("weight", LOWER),
     "alignment": Metric("cosine", HIGHER),
