@@ -60,7 +60,7 @@ class WorkingMemory:
         for neuron in neurons:
             if isinstance(neuron, str):
                 raise TypeError(
-                    f"neurons holds {neuron!r}; allowed: indexes, as brain.indexes({neuron!r}) gives"
+                    f"neurons holds {neuron!r}; allowed: indexes, as brain.indexes({neuron!r})"
                 )
             others = [item for item in self._held if item[0] != neuron]
             self._held = [(int(neuron), float(strength)), *others][: self.capacity]
