@@ -1,6 +1,6 @@
 """The Kneser-Ney peer against the formulas of Chen and Goodman, word by word in plain Python."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 
 import numpy as np
 import pytest

@@ -59,8 +59,8 @@ class KneserNey:
     Examples
     --------
     >>> model = KneserNey([np.array([0, 1, 0, 1]), np.array([1, 0])], words=2, order=2)
-    >>> round(float(np.exp(model.log_probabilities([np.array([0, 1])])[0].sum())), 3)
-    0.161
+    >>> print(np.exp(model.log_probabilities([np.array([0, 1])])[0]).round(2))
+    [0.42 0.5  0.33]
     """
 
     def __init__(self, texts: Sequence[np.ndarray], words: int, order: int):
@@ -133,6 +133,8 @@ class KneserNey:
         probability = np.full(len(stream), 1.0 / (self.words + 1))  # any word, or the end
         contexts = np.zeros(len(stream), np.int64)  # numbers of the contexts, -1 unknown
         for n, order in enumerate(self.orders, 1):
+            if not len(order.keys):  # every text was shorter
+                break
             grams = self._numbers(order, np.where(place >= n - 1, contexts, -1), stream, n)
             back_off = np.where(contexts >= 0, order.back_off[contexts], 1.0)
             probability = probability * back_off
@@ -145,8 +147,6 @@ class KneserNey:
     def _numbers(self, order: Order, contexts, stream, n: int) -> np.ndarray:
         """Return the number of each n-gram, -1 where it was never counted."""
         keys = contexts * (self.words + 2) + stream if n > 1 else stream
-        if not len(order.keys):  # every text is shorter
-            return np.full(len(keys), -1)
         found = np.minimum(np.searchsorted(order.keys, keys), len(order.keys) - 1)
         there = (order.keys[found] == keys) & (contexts >= 0)
         return np.where(there, found, -1)
