@@ -1,0 +1,152 @@
+"""What was counted: how often which word followed which context.
+
+A context is some of the words before a place, named by a 64-bit hash of its chain and its words.
+A chain lists how far back its contexts look, from the nearest word on: (1, 2, 3) gives contexts of
+one, two and three words, (2, 3) passes over the word just before. Counts of stories met apart add
+up to exactly the counts of all of them, whichever way they are parted.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from plasticity.substrate.domains.stories.text import Stream
+
+Chain = tuple[int, ...]
+
+# Constants of SplitMix64 (Steele, Lea and Flood, 2014).
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+
+def contexts(stream: Stream, chains: Sequence[Chain]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Name the context of every place, for each chain from its shortest contexts to its longest.
+
+    Parameters
+    ----------
+    stream : Stream
+    chains : sequence of tuple of int
+        How many words back, 1 or more.
+
+    Yields
+    ------
+    names : ndarray of uint64, shape (length,)
+    there : ndarray of bool, shape (length,)
+        False where the context would reach over the start of its story.
+    """
+    for number, chain in enumerate(chains, 1):
+        name = np.full(len(stream.words), _mixed(np.array([number], np.uint64) * _STEP)[0])
+        for level, back in enumerate(chain, 1):
+            word = np.zeros(len(stream.words), np.uint64)
+            word[back:] = stream.words[:-back]
+            name = _mixed(name * _STEP + word + np.uint64(1))
+            yield name, stream.places >= max(chain[:level])
+
+
+def _mixed(bits: np.ndarray) -> np.ndarray:
+    bits = (bits ^ (bits >> _SHIFT_1)) * _MIX_1
+    bits = (bits ^ (bits >> _SHIFT_2)) * _MIX_2
+    return bits ^ (bits >> _SHIFT_3)
+
+
+@dataclass(frozen=True)
+class Level:
+    """The counts of contexts of one length in one chain, sorted by context and word.
+
+    Attributes
+    ----------
+    names : ndarray of uint64, shape (pairs,)
+        Of the contexts.
+    words : ndarray of int32, shape (pairs,)
+        What followed.
+    counts : ndarray of int32, shape (pairs,)
+    shorter : ndarray of uint64, shape (pairs,)
+        Names of the contexts without their farthest word; 0 where that leaves none.
+    """
+
+    names: np.ndarray
+    words: np.ndarray
+    counts: np.ndarray
+    shorter: np.ndarray
+
+    @classmethod
+    def summed(cls, names, words, counts, shorter) -> "Level":
+        """Return the level of pairs that may repeat."""
+        _, ids = np.unique(names, return_inverse=True)
+        pairs, first, inverse = np.unique(ids << 32 | words, return_index=True, return_inverse=True)
+        total = np.bincount(inverse, counts, minlength=len(pairs)).astype(np.int32)
+        return cls(names[first], words[first], total, shorter[first])
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The counts of some stories.
+
+    Attributes
+    ----------
+    chains : tuple of tuple of int
+    levels : tuple of Level
+        Of each chain from its shortest contexts to its longest.
+
+    Examples
+    --------
+    >>> stories = [np.array([4, 5, 4]), np.array([4, 5])]
+    >>> whole = Counts.of(Stream.of(stories), [(1, 2)])
+    >>> parts = [Counts.of(Stream.of([story]), [(1, 2)]) for story in stories]
+    >>> merged = Counts.merged(parts)
+    >>> all((a.counts == b.counts).all() for a, b in zip(whole.levels, merged.levels))
+    True
+    """
+
+    chains: tuple[Chain, ...]
+    levels: tuple[Level, ...]
+
+    @classmethod
+    def of(cls, stream: Stream, chains: Sequence[Chain]) -> "Counts":
+        """Count every place of a stream once in each context.
+
+        Raises
+        ------
+        ValueError
+            If a chain is empty, repeats a place or looks ahead.
+        """
+        chains = tuple(tuple(chain) for chain in chains)
+        for chain in chains:
+            if not chain or min(chain) < 1 or len(set(chain)) < len(chain):
+                raise ValueError(f"a chain is {chain}; allowed: different numbers, 1 or more")
+        levels, shorter = [], None
+        firsts = {place for place, (length, _) in enumerate(_lengths(chains)) if length == 1}
+        for place, (names, there) in enumerate(contexts(stream, chains)):
+            below = np.zeros(len(names), np.uint64) if place in firsts else shorter
+            parts = names[there], stream.words[there], np.ones(there.sum(), np.int32), below[there]
+            levels.append(Level.summed(*parts))
+            shorter = names
+        return cls(chains, tuple(levels))
+
+    @classmethod
+    def merged(cls, shards: Sequence["Counts"]) -> "Counts":
+        """Add up the counts of stories that were met apart.
+
+        Raises
+        ------
+        ValueError
+            If they were counted along different chains.
+        """
+        chains = {shard.chains for shard in shards}
+        if len(chains) != 1:
+            raise ValueError(f"chains are {sorted(chains)}; allowed: the same in every shard")
+        columns = ("names", "words", "counts", "shorter")
+        return cls(
+            *chains,
+            tuple(
+                Level.summed(*(np.concatenate([getattr(l, c) for l in levels]) for c in columns))
+                for levels in zip(*(shard.levels for shard in shards), strict=True)
+            ),
+        )
+
+
+def _lengths(chains: Sequence[Chain]) -> list[tuple[int, Chain]]:
+    """Return the length of the contexts of each level, and its chain."""
+    return [(length, chain) for chain in chains for length in range(1, len(chain) + 1)]

@@ -1,0 +1,178 @@
+"""The story model: counted once, mixed by weights that it learns by judging its own stories."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from plasticity.substrate.blocked import workers
+from plasticity.substrate.domains.stories import kernels
+from plasticity.substrate.domains.stories.circuit import NEVER, Circuit
+from plasticity.substrate.domains.stories.counts import Chain, Counts
+from plasticity.substrate.domains.stories.kernels import Weights
+from plasticity.substrate.domains.stories.states import KINDS, number_of_states, states_of
+from plasticity.substrate.domains.stories.text import Stream, Vocabulary
+
+WORDS = (1, 2, 3, 4, 5)
+SKIPS = ((2, 3, 4), (1, 3, 4), (1, 2, 4, 5))
+NOTHING = np.zeros((0, 0), np.int32)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a model is made of.
+
+    Parameters
+    ----------
+    chains : tuple of tuple of int
+        How far back the contexts of each chain look, from the nearest word on; the first chain has
+        to start with 1.
+    memory : bool
+        Whether working memory speaks.
+    states : tuple of str
+        Kinds of states that speak, of `states.KINDS`.
+    rates : tuple of two floats
+        Learning rates of single weights and of the states' synapses.
+
+    Raises
+    ------
+    ValueError
+        For kinds that do not exist, or rates below 0.
+    """
+
+    chains: tuple[Chain, ...] = (WORDS, *SKIPS)
+    memory: bool = True
+    states: tuple[str, ...] = KINDS
+    rates: tuple[float, float] = (0.3, 0.1)
+
+    def __post_init__(self):
+        """Check kinds and rates."""
+        for kind in self.states:
+            if kind not in KINDS:
+                raise ValueError(f"a kind of state is {kind!r}; allowed: {', '.join(KINDS)}")
+        if min(self.rates) < 0:
+            raise ValueError(f"rates are {self.rates}; allowed: 0 or more")
+
+
+class StoryModel:
+    """What follows a place in a story, from counts of other stories and from the story itself.
+
+    Parameters
+    ----------
+    counts : Counts
+        Along the chains of its parts.
+    vocabulary : Vocabulary
+    parts : Parts
+
+    Attributes
+    ----------
+    circuit : Circuit
+    weights : kernels.Weights
+        As if nothing but the first chain spoke, until `learn`: modified Kneser-Ney smoothing.
+
+    Examples
+    --------
+    >>> vocabulary = Vocabulary.of([["the", "cat", "sat"], ["the", "cat", "ran"]])
+    >>> stories = [vocabulary.numbers(["the", "cat"]) for _ in range(3)]
+    >>> model = StoryModel.counted(Stream.of(stories), vocabulary)
+    >>> model.learn(Stream.of(stories))
+    >>> bool(model.perplexity(Stream.of(stories)) < 1.5)
+    True
+    """
+
+    def __init__(self, counts: Counts, vocabulary: Vocabulary, parts: Parts = Parts()):
+        self.vocabulary, self.parts = vocabulary, parts
+        self.circuit = Circuit(counts, len(vocabulary))
+        chains, words = len(parts.chains), len(vocabulary)
+        lengths = 1 + max(map(len, parts.chains))
+        frequencies = kernels.FREQUENCIES
+        shapes = (
+            (1,),
+            (lengths * kernels.SIZES, chains),
+            (chains, lengths, kernels.SIZES),
+            (kernels.TIMES, kernels.AGES, frequencies),
+            (words, kernels.TIMES),
+            (kernels.LONGEST, kernels.TIMES, kernels.RIVALS, frequencies),
+        )
+        states = (number_of_states(vocabulary, parts.states), words)
+        self.weights, self._squares = (
+            Weights(*map(np.zeros, shapes), np.zeros(states, np.float32)) for _ in range(2)
+        )
+        self.weights.base[:] = 1
+        self.weights.lengths[0] = 1
+
+    @classmethod
+    def counted(cls, stream: Stream, vocabulary: Vocabulary, parts: Parts = Parts()):
+        """Return the model of the counts of stories."""
+        return cls(Counts.of(stream, parts.chains), vocabulary, parts)
+
+    def learn(self, stream: Stream, order: np.ndarray | None = None) -> np.ndarray:
+        """Learn the weights from stories that were counted, each taken back while it is read.
+
+        Parameters
+        ----------
+        stream : Stream
+            Every story of it has been counted.
+        order : ndarray of int, optional
+            Which stories, in which order; all, as they stand, unless given.
+
+        Returns
+        -------
+        ndarray of float64, shape (length,)
+            Logarithms of the probabilities that each word had before it was learnt; 0 elsewhere.
+        """
+        found = self.circuit.find(stream)
+        edges = self.circuit.synapses(stream, found)
+        order = np.arange(len(stream.starts) - 1) if order is None else np.asarray(order)
+        return self._read(stream, found, order, self.parts.rates, edges, threads=1)[0]
+
+    def log_probabilities(self, stream: Stream, threads: int = 1) -> np.ndarray:
+        """Return the natural logarithm of the probability of each place's word; 0 at beginnings.
+
+        Parameters
+        ----------
+        stream : Stream
+            Stories that were not counted.
+        threads : int
+            Change speed, never results.
+
+        Returns
+        -------
+        ndarray of float64, shape (length,)
+        """
+        order = np.arange(len(stream.starts) - 1)
+        return self._read(stream, self.circuit.find(stream), order, threads=threads)[0]
+
+    def probabilities(self, stream: Stream, places: Sequence[int]) -> np.ndarray:
+        """Return the probability of every word at some places of a stream.
+
+        Returns
+        -------
+        ndarray of float32, shape (places, words)
+        """
+        order = np.arange(len(stream.starts) - 1)
+        return self._read(stream, self.circuit.find(stream), order, places=places)[1]
+
+    def perplexity(self, stream: Stream) -> float:
+        """Return the perplexity of the words and ends of stories."""
+        return float(np.exp(-self.log_probabilities(stream)[stream.scored].mean()))
+
+    def _read(self, stream, found, order, rates=(0.0, 0.0), edges=NOTHING, places=(), threads=1):
+        logs = np.zeros(len(stream.words))
+        rows = np.full(len(stream.words), -1)
+        rows[np.asarray(places, int)] = np.arange(len(places))
+        shares = np.zeros((len(places), len(self.vocabulary)), np.float32)
+        states = states_of(stream, self.vocabulary, self.parts.states)
+        arguments = (
+            (stream.words, stream.starts, found, states),
+            order.astype(np.int64),
+            self.circuit.columns,
+            self.circuit.ends,
+            np.array(NEVER),
+            (self.weights, self._squares, self.parts.memory),
+            (rates, edges),
+            (logs, rows, shares),
+        )
+        with workers(threads) as run:
+            run(lambda part: kernels.read(part, threads, *arguments), range(threads))
+        return logs, shares
