@@ -141,7 +141,9 @@ class Counts:
         return cls(
             *chains,
             tuple(
-                Level.summed(*(np.concatenate([getattr(l, c) for l in levels]) for c in columns))
+                Level.summed(
+                    *(np.concatenate([getattr(level, c) for level in levels]) for c in columns)
+                )
                 for levels in zip(*(shard.levels for shard in shards), strict=True)
             ),
         )

@@ -106,6 +106,16 @@ class StoryModel:
         """Return the model of the counts of stories."""
         return cls(Counts.of(stream, parts.chains), vocabulary, parts)
 
+    @property
+    def size(self) -> dict[str, float]:
+        """Neurons, synapses, and megabytes at 64 and 16 bytes each, as a `Brain` holds them."""
+        columns = self.circuit.columns
+        neurons = len(columns.totals) + len(self.vocabulary) + len(self.weights.states)
+        learnt = [np.count_nonzero(part) for part in self.weights]
+        synapses = len(columns.targets) + sum(learnt)
+        megabytes = (64 * neurons + 16 * synapses) / 1e6
+        return {"neurons": neurons, "synapses": synapses, "megabytes": megabytes}
+
     def learn(self, stream: Stream, order: np.ndarray | None = None) -> np.ndarray:
         """Learn the weights from stories that were counted, each taken back while it is read.
 
