@@ -1,0 +1,236 @@
+"""A feed-forward block that gains neurons while its own weights stay where they are.
+
+Neurons born in one event are a cohort: three small parameters beside the block, whose contribution
+is added to the block's output by a hook. The block itself runs as before, product by product, so
+that a newborn whose one part is zero changes nothing, bit for bit, and the optimizer's state of the
+old weights is never touched.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from plasticity.foam.configuration import GrowthConfig
+from plasticity.foam.feed_forward import FeedForward, is_transposed, weight_of
+from plasticity.foam.neurons import Neurons
+from plasticity.foam.recording import Recorder
+
+PARTS = ("gate", "up", "down", "gate_bias", "up_bias")
+
+
+class Cohort(nn.Module):
+    """Neurons born together: rows of gate and up, columns of down, biases where the base has them.
+
+    Parameters
+    ----------
+    width : int
+        Number of neurons k.
+    block : FeedForward
+        Whose kind, types and device they take over.
+
+    Attributes
+    ----------
+    gate, up : nn.Parameter
+        Shape (k, d); `gate` is None without a gate.
+    down : nn.Parameter
+        Shape (d, k).
+    gate_bias, up_bias : nn.Parameter or None
+        Shape (k,).
+    """
+
+    def __init__(self, width: int, block: FeedForward):
+        super().__init__()
+        kind = {"dtype": block.dtype, "device": block.device}
+        shapes = {"up": (width, block.size), "down": (block.size, width)}
+        if block.gate is not None:
+            shapes["gate"] = (width, block.size)
+            if block.gate.bias is not None:
+                shapes["gate_bias"] = (width,)
+        if block.up.bias is not None:
+            shapes["up_bias"] = (width,)
+        for name in PARTS:
+            found = nn.Parameter(torch.zeros(shapes[name], **kind)) if name in shapes else None
+            self.register_parameter(name, found)
+
+    @property
+    def width(self) -> int:
+        """Number of slots k, those not in use included."""
+        return self.up.shape[0]
+
+
+class GrowableLayer(nn.Module):
+    """The growing part of one feed-forward block.
+
+    Parameters
+    ----------
+    block : FeedForward
+        Stays a part of its own model; only a hook is put on it.
+    config : GrowthConfig
+
+    Attributes
+    ----------
+    cohorts : nn.ModuleList
+        In order of birth; with `reserve_events`, all of them from the start.
+    neurons : Neurons
+        Statistics of all slots: the base, then each cohort.
+    enabled : bool
+        False: the block is what it was before it grew.
+    """
+
+    def __init__(self, block: FeedForward, config: GrowthConfig):
+        super().__init__()
+        self.block = block
+        self.config = config
+        self.enabled = True
+        self.cohorts = nn.ModuleList()
+        self.neurons = Neurons(
+            block.width, config.maturation_age, config.pressure_window, block.device
+        )
+        self.recorder = Recorder(self)
+        self.handles = [
+            block.module.register_forward_hook(self._add, with_kwargs=True),
+            *self.recorder.watch(block),
+        ]
+        for _ in range(config.reserve_events):
+            self.add_cohort(self.padded(config.max_growth_per_step))
+
+    def padded(self, count: int) -> int:
+        """Return the width of a cohort of `count` neurons."""
+        multiple = self.config.pad_multiple
+        return -(-count // multiple) * multiple
+
+    def add_cohort(self, width: int) -> Cohort:
+        """Make room for neurons, as zeros; they are not born by this."""
+        cohort = Cohort(width, self.block)
+        self.cohorts.append(cohort)
+        self.neurons.extend(width)
+        return cohort
+
+    def remove_last_cohort(self) -> None:
+        """Undo `add_cohort`."""
+        width = self.cohorts[-1].width
+        del self.cohorts[-1]
+        self.neurons.shrink(len(self.neurons) - width)
+
+    def slots(self, number: int) -> Tensor:
+        """Return the numbers, among all neurons of the layer, of a cohort's slots."""
+        widths = [cohort.width for cohort in self.cohorts]
+        start = self.block.width + sum(widths[:number])
+        return torch.arange(start, start + widths[number], device=self.neurons.age.device)
+
+    def free_cohort(self) -> int | None:
+        """Return the number of the first cohort that nobody was ever born into, or None."""
+        for number in range(len(self.cohorts)):
+            if bool((self.neurons.birth[self.slots(number)] < 0).all()):
+                return number
+        return None
+
+    @property
+    def born(self) -> int:
+        """Number of neurons alive that the base did not have."""
+        return int(self.neurons.active[self.block.width :].sum())
+
+    def joined(self, name: str) -> Tensor | None:
+        """Return one part of all cohorts as one tensor; neurons are rows, in `down` columns."""
+        parts = [getattr(cohort, name) for cohort in self.cohorts]
+        if not parts or parts[0] is None:
+            return None
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1 if name == "down" else 0)
+
+    def rows(self, name: str) -> Tensor:
+        """Return gate, up or down of all neurons, detached, one row a neuron, shape (neurons, d).
+
+        Examples
+        --------
+        >>> from plasticity.foam.feed_forward import recognise
+        >>> mlp = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4))
+        >>> GrowableLayer(recognise("", mlp), GrowthConfig()).rows("down").shape
+        torch.Size([8, 4])
+        """
+        base = weight_of(getattr(self.block, name))
+        base = base.T if name == "down" else base
+        grown = self.joined(name)
+        if grown is None:
+            return base
+        grown = grown.detach()
+        return torch.cat([base.to(grown.dtype), grown.T if name == "down" else grown])
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        """Return the activations of all cohorts' neurons, shape (..., slots)."""
+        up = F.linear(inputs, self.joined("up"), self.joined("up_bias"))
+        if self.block.gate is None:
+            return self.block.activation(up)
+        gate = F.linear(inputs, self.joined("gate"), self.joined("gate_bias"))
+        return self.block.activation(gate) * up
+
+    def grown(self, inputs: Tensor) -> Tensor:
+        """Return what the cohorts add to the block's output, shape (..., d)."""
+        hidden = self.hidden(inputs)
+        if not torch.compiler.is_compiling() and self.recorder.observing and self.training:
+            self.recorder.observe(hidden.detach(), self.block.width)
+        return F.linear(hidden, self.joined("down"))
+
+    def _add(self, module, arguments, keywords, output):
+        inputs = arguments[0] if arguments else next(iter(keywords.values()))
+        if self.enabled and len(self.cohorts):
+            output = output + self.grown(inputs.to(self.block.dtype)).to(output.dtype)
+        if torch.compiler.is_compiling():
+            return output
+        if self.recorder.passes is not None:
+            return self.recorder.note(inputs, output)
+        if self.recorder.recording:
+            self.recorder.record(inputs, output)
+        return output
+
+    @torch.no_grad()
+    def gradient_norms(self) -> Tensor:
+        """Return the norm of the gradient of each neuron's rows, shape (neurons,), float32.
+
+        NaN where a neuron has no gradient. A frozen base gives upper bounds, from its
+        activations: the mean over tokens of |dL/d(gate, up)| times the norm of the input.
+        """
+        norms = torch.full((len(self.neurons),), float("nan"), device=self.neurons.age.device)
+        width = self.block.width
+        if self.block.trainable:
+            squares = [_squares(layer.weight, is_transposed(layer)) for layer in self.block.inputs]
+            found = [square for square in squares if square is not None]
+            if found:
+                norms[:width] = sum(found).sqrt()
+        else:
+            bounds = self.recorder.take_bounds()
+            if bounds is not None:
+                norms[:width] = bounds
+        for number, cohort in enumerate(self.cohorts):
+            rows = [cohort.up] if cohort.gate is None else [cohort.gate, cohort.up]
+            found = [square for square in map(_squares, rows) if square is not None]
+            if found:
+                norms[self.slots(number)] = sum(found).sqrt()
+        return norms
+
+    def detach_hooks(self) -> None:
+        """Take the hooks off the block: it is as it was."""
+        for handle in self.handles:
+            handle.remove()
+
+    def _load_from_state_dict(self, state_dict, prefix, *arguments):
+        """Make room for the cohorts of a checkpoint, or give up what it does not have."""
+        start = f"{prefix}cohorts."
+        widths = {
+            int(key[len(start) :].split(".")[0]): len(value)
+            for key, value in state_dict.items()
+            if key.startswith(start) and key.endswith(".up")
+        }
+        found = [cohort.width for cohort in self.cohorts]
+        if [widths[number] for number in sorted(widths)] != found:
+            while len(self.cohorts):
+                self.remove_last_cohort()
+            for number in sorted(widths):
+                self.add_cohort(widths[number])
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def _squares(parameter: nn.Parameter, transposed: bool = False) -> Tensor | None:
+    """Return the squared norm of the gradient of each row."""
+    if parameter.grad is None:
+        return None
+    return parameter.grad.float().square().sum(0 if transposed else 1)

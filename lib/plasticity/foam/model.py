@@ -1,0 +1,495 @@
+"""A model whose feed-forward blocks grow: `get_growable_model` and what it returns."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from plasticity.foam import distributed
+from plasticity.foam.configuration import GrowthConfig
+from plasticity.foam.events import GrowthEvent, GrowthResult
+from plasticity.foam.feed_forward import find_blocks
+from plasticity.foam.initializers import GrowthSkipped, check_zero
+from plasticity.foam.layer import GrowableLayer
+from plasticity.foam.merging import merge
+from plasticity.foam.optimizers import MATURE, TAG, YOUNG, OptimizerLink
+from plasticity.foam.triggers import Clock, budget, candidates, firing
+
+WRAPPED = "_growable"
+
+
+def get_growable_model(model: nn.Module, config: GrowthConfig | None = None) -> "GrowableModel":
+    """Let the feed-forward blocks of a model grow, in place.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A transformers model (Llama, Qwen2/3, Mistral, Gemma, GPT-2, ...), or a plain MLP.
+    config : GrowthConfig, optional
+
+    Returns
+    -------
+    GrowableModel
+
+    Raises
+    ------
+    UnsupportedArchitecture
+        If it has no block that can grow.
+    ValueError
+        If it is wrapped already.
+
+    Examples
+    --------
+    >>> mlp = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4))
+    >>> growable = get_growable_model(mlp, GrowthConfig(init="random"))
+    >>> x = torch.randn(3, 4)
+    >>> before = growable(x)
+    >>> growable.grow({0: torch.tensor([5, 6])}).born
+    2
+    >>> torch.equal(growable(x), before)
+    True
+    """
+    return GrowableModel(model, config or GrowthConfig())
+
+
+class GrowableModel(nn.Module):
+    """A base model and the neurons born beside its own; made by `get_growable_model`.
+
+    Calls, `generate`, and every attribute that it does not have itself go to the base model, whose
+    modules, names and parameters stay as they are.
+
+    Parameters
+    ----------
+    base_model : nn.Module
+    config : GrowthConfig
+
+    Attributes
+    ----------
+    layers : nn.ModuleList
+        One `GrowableLayer` for each block, in the model's order.
+    clock : Clock
+    growth_log : list of GrowthResult
+        The events so far.
+    link : OptimizerLink or None
+        Set by `attach_optimizer`.
+    """
+
+    def __init__(self, base_model: nn.Module, config: GrowthConfig):
+        super().__init__()
+        if isinstance(base_model, GrowableModel) or getattr(base_model, WRAPPED, False):
+            raise ValueError(
+                f"this {type(base_model).__name__} is growable already; use that GrowableModel, or "
+                "take it back with unload() or merge_and_unload() first"
+            )
+        blocks = find_blocks(base_model, config)
+        self.growth_config = config
+        self.base_model = base_model
+        _freeze(base_model, blocks, config.train_base)
+        self.layers = nn.ModuleList(GrowableLayer(block, config) for block in blocks)
+        self.clock = Clock(config.plateau_window)
+        self.growth_log: list[GrowthResult] = []
+        self.link: OptimizerLink | None = None
+        self.counted = False
+        self.inside_ddp = False
+        self.handles = [base_model.register_forward_pre_hook(self._before, with_kwargs=True)]
+        for layer in self.layers:
+            if config.init in ("gradmax", "random", "copy_noise"):
+                check_zero(layer, config.zero)
+        embeddings = getattr(base_model, "get_input_embeddings", lambda: None)()
+        if embeddings is not None:
+            self.handles.append(embeddings.register_forward_hook(_require_gradient))
+        # Each process keeps its own statistics, until they are averaged for a decision.
+        names = [name for name, _ in self.named_buffers() if not name.startswith("base_model.")]
+        self._ddp_params_and_buffers_to_ignore = names
+        object.__setattr__(base_model, WRAPPED, True)
+        self._arm()
+
+    def __getattr__(self, name: str):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "base_model":
+                raise
+            return getattr(self.base_model, name)
+
+    def forward(self, *arguments, **keywords):
+        """Run the base model, its newborns included."""
+        return self.base_model(*arguments, **keywords)
+
+    def _before(self, module: nn.Module, arguments, keywords):
+        if torch.compiler.is_compiling():
+            return None
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            wrapper = nn.parallel.DistributedDataParallel
+            self.inside_ddp |= wrapper._active_ddp_module is not None
+        mask = keywords.get("attention_mask")
+        for layer in self.layers:
+            layer.recorder.mask = mask
+        first = arguments[0] if arguments else None
+        if torch.is_tensor(first) and first.is_floating_point() and self._needs_graph(first):
+            return (first.detach().requires_grad_(True), *arguments[1:]), keywords
+        return None
+
+    def _needs_graph(self, inputs: Tensor) -> bool:
+        """Tell whether a frozen base would have no graph for the gradients of its blocks."""
+        frozen = self.growth_config.train_base == "none" and self.training
+        return frozen and torch.is_grad_enabled() and not inputs.requires_grad
+
+    # Optimizer
+
+    def param_groups(self, lr: float, weight_decay: float = 0.0) -> list[dict]:
+        """Return parameter groups for an optimizer: the base, mature newborns, young newborns.
+
+        Examples
+        --------
+        >>> mlp = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4))
+        >>> model = get_growable_model(mlp)
+        >>> optimizer = torch.optim.AdamW(model.param_groups(lr=0.01))
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.01, 0.01, 0.02]
+        """
+        base = [p for p in self.base_model.parameters() if p.requires_grad]
+        grown = {YOUNG: [], MATURE: []}
+        for _, _, cohort, tag in self._cohorts():
+            grown[tag].extend(cohort.parameters())
+        young_lr = lr * self.growth_config.young_lr_multiplier
+        return [
+            {"params": base, "lr": lr, "weight_decay": weight_decay},
+            {"params": grown[MATURE], "lr": lr, "weight_decay": weight_decay, TAG: MATURE},
+            {"params": grown[YOUNG], "lr": young_lr, "weight_decay": 0.0, TAG: YOUNG},
+        ]
+
+    def attach_optimizer(self, optimizer, scheduler=None):
+        """Tell a model which optimizer trains it, before the scheduler is made if possible.
+
+        From then on newborns are registered with it, pressure is measured just before each of its
+        steps (gradients accumulated, unscaled; call `update_statistics` yourself before clipping
+        if they are clipped) and neurons age with each. Call it again after `load_state_dict` of a
+        model with other cohorts.
+
+        Parameters
+        ----------
+        optimizer : torch.optim.Optimizer
+        scheduler : LRScheduler, optional
+            Only if it exists already.
+
+        Returns
+        -------
+        torch.optim.Optimizer
+            The same optimizer.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer has none of the trainable parameters, or the scheduler came first.
+        """
+        trained = {id(p) for p in self.base_model.parameters() if p.requires_grad}
+        link = OptimizerLink(optimizer, self.growth_config.young_lr_multiplier, scheduler)
+        if trained and not trained & link.parameters():
+            raise ValueError(
+                "attach_optimizer got an optimizer without any of the model's trainable "
+                "parameters; make it from model.parameters() or model.param_groups(lr)"
+            )
+        self.detach_optimizer()
+        self.link = link
+        for _, _, cohort, tag in self._cohorts():
+            link.place(cohort, tag)
+        self._optimizer_handles = [
+            link.optimizer.register_step_pre_hook(self._before_step),
+            link.optimizer.register_step_post_hook(self._after_step),
+        ]
+        return optimizer
+
+    def detach_optimizer(self) -> None:
+        """Take the hooks off the attached optimizer, if there is one."""
+        for handle in self.__dict__.pop("_optimizer_handles", []):
+            handle.remove()
+        self.link = None
+
+    def _cohorts(self) -> Iterator[tuple]:
+        """Yield layer, number, cohort and group of all cohorts, in order of birth."""
+        found = []
+        for index, layer in enumerate(self.layers):
+            for number, cohort in enumerate(layer.cohorts):
+                slots = layer.slots(number)
+                births, ages = layer.neurons.birth[slots], layer.neurons.age[slots]
+                born = births >= 0
+                # Reserved room belongs to the young from the start; it is inert.
+                grown_up = bool(born.any()) and int(ages[born].max()) >= (
+                    self.growth_config.maturation_age
+                )
+                order = int(births.max()) if bool(born.any()) else 2**31 + number
+                found.append((order, index, number, layer, cohort, grown_up))
+        for _, _, number, layer, cohort, grown_up in sorted(found, key=lambda each: each[:3]):
+            yield layer, number, cohort, MATURE if grown_up else YOUNG
+
+    def _before_step(self, optimizer, arguments, keywords) -> None:
+        if not self.counted:
+            self.update_statistics(1 / float(getattr(optimizer, "grad_scale", None) or 1.0))
+
+    def update_statistics(self, factor: float = 1.0) -> None:
+        """Take the gradients of one optimizer step into the running means.
+
+        Called by the attached optimizer; call it yourself, between backward and clipping, only if
+        gradients are clipped. It counts once for each step.
+
+        Parameters
+        ----------
+        factor : float
+            What gradients are multiplied by first (one over the scale of mixed precision).
+        """
+        for layer in self.layers:
+            norms = layer.gradient_norms() * factor
+            layer.stepped = torch.isfinite(norms)
+            layer.neurons.update_pressure(
+                norms, self.growth_config.ema_beta, self.growth_config.max_growth_per_step
+            )
+        self.counted = True
+
+    def _after_step(self, optimizer, arguments, keywords) -> None:
+        self.counted = False
+        found_inf = getattr(optimizer, "found_inf", None)
+        if found_inf is not None and float(found_inf):
+            return
+        self.clock.steps += 1
+        for layer in self.layers:
+            layer.neurons.age += layer.stepped & layer.neurons.active
+        young = {id(p) for g in self.link.optimizer.param_groups if g.get(TAG) == YOUNG
+                 for p in g["params"]}  # fmt: skip
+        for _, _, cohort, tag in self._cohorts() if young else ():
+            if tag == MATURE and id(cohort.up) in young:
+                self.link.place(cohort, MATURE)
+                if self.growth_config.freeze_mature:
+                    cohort.requires_grad_(False)
+        self._arm()
+
+    def _arm(self) -> None:
+        """Record tokens for GradMax only while an event may follow."""
+        config, clock = self.growth_config, self.clock
+        soon = (
+            int(clock.steps) + 1 >= config.warmup_steps
+            and int(clock.steps) + 1 - int(clock.last_growth) >= config.growth_cooldown
+        )
+        for layer in self.layers:
+            layer.recorder.recording = soon and config.init == "gradmax"
+            if not soon:
+                layer.recorder.tape.clear()
+
+    # Growth
+
+    def update_loss(self, loss: float) -> None:
+        """Tell the plateau trigger the loss of one step; the mean over processes is kept."""
+        value = torch.tensor(float(loss), dtype=torch.float64)
+        distributed.average_(value)
+        self.clock.add_loss(float(value))
+
+    def check_and_grow(self, optimizer=None, growth_batch=None, replay_batch=None) -> GrowthResult:
+        """Grow if it is time to; call it between an optimizer step and the next forward pass.
+
+        Parameters
+        ----------
+        optimizer : torch.optim.Optimizer, optional
+            Attached first, where none is.
+        growth_batch : optional
+            Data to grow for, as in `measuring.loss_of`; None uses the last tokens trained on.
+        replay_batch : optional
+            Old data, on which neurons that are retired must be dormant too.
+
+        Returns
+        -------
+        GrowthResult
+            With `reason` where nothing was born.
+
+        Raises
+        ------
+        RuntimeError
+            If the optimizer that trains the model is not known.
+        """
+        if optimizer is not None and self.link is None:
+            self.attach_optimizer(optimizer)
+        if self.link is None:
+            raise RuntimeError(
+                "check_and_grow does not know the optimizer, which would never move the newborns; "
+                "call attach_optimizer(model, optimizer) once, before the training loop"
+            )
+        sources, reason = self._decide()
+        if sources:
+            try:
+                return self.grow(sources, growth_batch, replay_batch)
+            except GrowthSkipped as skipped:
+                reason = str(skipped)
+        return GrowthResult(step=int(self.clock.steps), init=self.growth_config.init, reason=reason)
+
+    def _decide(self) -> tuple[dict[int, Tensor], str]:
+        """Return the sources of newborns in each layer that is to grow, or why there are none."""
+        config = self.growth_config
+        if not self.clock.may_grow(config):
+            return {}, "warm-up or cooldown has not passed"
+        for layer in self.layers:
+            for name in ("pressure", "history", "mean_square", "mean_absolute"):
+                distributed.average_(getattr(layer.neurons, name))
+        fires = firing(self.layers, self.clock, config)
+        if not any(fires):
+            return {}, f"trigger {config.trigger!r} does not fire"
+        room = budget(self.layers, config)
+        sources = {}
+        for number, found in enumerate(candidates(list(self.layers), config)):
+            count = min(len(found), config.max_growth_per_step, room)
+            count -= count % 2 if config.init == "pair" else 0
+            if fires[number] and count > 0:
+                sources[number] = found[:count]
+                room -= 0 if config.enable_replacement else count
+        return sources, "" if sources else "no candidate, or max_growth_ratio is reached"
+
+    def grow(self, sources: dict[int, Tensor], growth_batch=None, replay_batch=None):
+        """Let neurons be born now, whatever the triggers say.
+
+        Parameters
+        ----------
+        sources : dict
+            For each layer that grows, by number: int64 numbers of the neurons to start from.
+        growth_batch, replay_batch : optional
+            As in `check_and_grow`.
+
+        Returns
+        -------
+        GrowthResult
+
+        Raises
+        ------
+        GrowthSkipped
+            If they cannot be born now; the model is as it was.
+        NotImplementedError
+            If the model is wrapped for several processes and nothing is reserved.
+        """
+        self._check_wrappers()
+        for number, rows in sources.items():
+            _check_sources(self.layers, number, rows)
+        result = GrowthEvent(self, sources, growth_batch, replay_batch).run()
+        self.clock.grew()
+        self.growth_log.append(result)
+        self._arm()
+        return result
+
+    def _check_wrappers(self) -> None:
+        sharded = any(hasattr(p, "device_mesh") for p in self.parameters())
+        if sharded or (self.inside_ddp and not self.growth_config.reserve_events):
+            raise NotImplementedError(
+                "parameters that are born after a model was wrapped are not synchronised; with "
+                "DistributedDataParallel set reserve_events in GrowthConfig, or grow the model "
+                "outside and wrap it again; sharded parameters cannot grow"
+            )
+
+    # Switching off, taking apart
+
+    @contextmanager
+    def disable_growth(self) -> Iterator[None]:
+        """Run the base model alone, as it was if it is frozen."""
+        states = [layer.enabled for layer in self.layers]
+        for layer in self.layers:
+            layer.enabled = False
+        try:
+            yield
+        finally:
+            for layer, state in zip(self.layers, states, strict=True):
+                layer.enabled = state
+
+    def unload(self) -> nn.Module:
+        """Return the base model without its newborns and hooks."""
+        self.detach_optimizer()
+        for handle in self.handles:
+            handle.remove()
+        for layer in self.layers:
+            layer.detach_hooks()
+        object.__delattr__(self.base_model, WRAPPED)
+        return self.base_model
+
+    def merge_and_unload(self, pad_to_multiple_of: int = 1) -> nn.Module:
+        """Return the base model with the newborns inside its own layers.
+
+        All blocks get the width of the widest, filled up with zeros, because a transformers config
+        has one `intermediate_size`; it is set to that.
+
+        Parameters
+        ----------
+        pad_to_multiple_of : int
+            Round that width up; 64 suits GPUs.
+        """
+        merge(self, pad_to_multiple_of)
+        return self.unload()
+
+    @property
+    def born(self) -> int:
+        """Number of neurons alive that the base did not have."""
+        return sum(layer.born for layer in self.layers)
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Return numbers of parameters; room that is reserved but empty does not count as born."""
+        base = list(self.base_model.parameters())
+        born = sum(layer.born * layer.block.parameters_per_neuron for layer in self.layers)
+        trainable = sum(p.numel() for p in base if p.requires_grad)
+        return {"base": sum(p.numel() for p in base), "trainable_base": trainable, "born": born}
+
+    def print_trainable_parameters(self) -> None:
+        """Print how many parameters are trained, as peft does."""
+        counts = self.parameter_counts()
+        trained, whole = counts["trainable_base"] + counts["born"], counts["base"] + counts["born"]
+        print(f"trainable: {trained:,} of {whole:,} parameters ({trained / whole:.2%}), "
+              f"{counts['born']:,} of them born")  # fmt: skip
+
+    def save_pretrained(self, folder) -> None:
+        """Write the newborns, and what was trained of the base, into a folder; see `saving`."""
+        from plasticity.foam.saving import save
+
+        save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, base_model: nn.Module, folder) -> "GrowableModel":
+        """Put the newborns that `save_pretrained` wrote onto the same base model again."""
+        from plasticity.foam.saving import load
+
+        return load(base_model, folder)
+
+
+def attach_optimizer(model: GrowableModel, optimizer, scheduler=None):
+    """Tell a growable model which optimizer trains it; see `GrowableModel.attach_optimizer`."""
+    return model.attach_optimizer(optimizer, scheduler)
+
+
+def _freeze(model: nn.Module, blocks: list, train_base: str) -> None:
+    """Freeze what is not to be trained; nothing that was frozen is thawed."""
+    if train_base == "all":
+        return
+    kept = set()
+    if train_base == "ffn":
+        kept = {id(p) for block in blocks for p in block.module.parameters()}
+        if not any(p.requires_grad for block in blocks for p in block.module.parameters()):
+            warnings.warn(
+                "train_base='ffn', but the feed-forward blocks are frozen: only newborns will be "
+                "trained (train_base='none' says so)",
+                stacklevel=4,
+            )
+    for parameter in model.parameters():
+        if id(parameter) not in kept:
+            parameter.requires_grad_(False)
+
+
+def _check_sources(layers: nn.ModuleList, number: int, rows: Tensor) -> None:
+    if not 0 <= number < len(layers):
+        raise ValueError(f"sources name layer {number}, of [0, {len(layers)})")
+    neurons = layers[number].neurons
+    outside = rows[(rows < 0) | (rows >= len(neurons))]
+    if len(outside) or not len(rows) or not bool(neurons.active[rows].all()):
+        raise ValueError(
+            f"sources of layer {number} must be neurons in use, at least one, in "
+            f"[0, {len(neurons)}), got {rows.tolist()}"
+        )
+
+
+def _require_gradient(module: nn.Module, arguments, output: Tensor) -> Tensor:
+    """Without it nothing upstream of the first newborn has a graph when all else is frozen."""
+    if module.training and torch.is_grad_enabled() and not output.requires_grad:
+        output.requires_grad_(True)
+    return output

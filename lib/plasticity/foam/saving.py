@@ -1,0 +1,171 @@
+"""Growth on disk: one JSON file and one safetensors file, never a pickle."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from plasticity import __version__
+from plasticity.foam.configuration import CONFIG_FILE, GrowthConfig
+from plasticity.foam.events import GrowthResult
+
+MODEL_FILE = "growth_model.safetensors"
+FORMAT = 1
+BASE = "base_model."
+
+
+class OtherBase(ValueError):
+    """The base model is not the one that the newborns grew in."""
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """Return the sha256 of named tensors, names and types included.
+
+    Examples
+    --------
+    >>> digest({"a": torch.zeros(2)}) == digest({"a": torch.ones(2)})
+    False
+    """
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def _split(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return what is saved of a model, and what of its base was never trained."""
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    kept, frozen = {}, {}
+    for name, tensor in model.state_dict().items():
+        if name.startswith(BASE) and name not in trained:
+            frozen[name] = tensor
+        else:
+            kept[name] = tensor
+    tied = {tensor.data_ptr() for name, tensor in kept.items() if name.startswith(BASE)}
+    frozen = {name: each for name, each in frozen.items() if each.data_ptr() not in tied}
+    return kept, frozen
+
+
+def save(model, folder) -> None:
+    """Write the newborns with their statistics, and the trained tensors of the base.
+
+    Parameters
+    ----------
+    model : GrowableModel
+    folder : path
+        Made if missing. A frozen base is not written, only its sha256.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    kept, frozen = _split(model)
+    settings = getattr(model.base_model, "config", None)
+    record = {
+        "format": FORMAT,
+        "library": f"plasticity {__version__}",
+        "growth": model.growth_config.to_dict(),
+        "base_model_name_or_path": getattr(settings, "_name_or_path", ""),
+        "base_class": type(model.base_model).__name__,
+        "base_sha256": digest(frozen),
+        "widths": [[cohort.width for cohort in layer.cohorts] for layer in model.layers],
+        "growth_log": [dataclasses.asdict(result) for result in model.growth_log],
+    }
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in kept.items()}
+    _replace(folder / MODEL_FILE, lambda path: save_file(tensors, path, {"format": "pt"}))
+    text = json.dumps(record, indent=2) + "\n"
+    _replace(folder / CONFIG_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _replace(path: Path, write) -> None:
+    """Write under another name first, so that a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(base_model: nn.Module, folder):
+    """Wrap a base model and put the newborns of a folder into it.
+
+    Parameters
+    ----------
+    base_model : nn.Module
+        As it was before it grew.
+    folder : path
+        Written by `save`.
+
+    Returns
+    -------
+    GrowableModel
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    OtherBase
+        If the base has other weights or shapes.
+    ValueError
+        If the format is a later one.
+    """
+    from plasticity.foam.model import GrowableModel
+
+    folder = Path(folder)
+    config = GrowthConfig.from_pretrained(folder)
+    record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    if record.get("format") != FORMAT or not (folder / MODEL_FILE).exists():
+        raise ValueError(
+            f"{folder} does not hold a growable model of format {FORMAT}, got format "
+            f"{record.get('format')!r} and files {sorted(p.name for p in folder.iterdir())}; give "
+            "a folder that save_pretrained of this version wrote"
+        )
+    with safe_open(folder / MODEL_FILE, framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    _check_shapes(base_model, tensors, record, folder)
+    model = GrowableModel(base_model, config)
+    try:
+        _check_base(model, record, tensors, folder)
+        model.load_state_dict(tensors, strict=False)
+    except BaseException:
+        model.unload()
+        raise
+    model.growth_log = [GrowthResult(**entry) for entry in record["growth_log"]]
+    model._arm()
+    return model
+
+
+def _check_shapes(base_model: nn.Module, tensors: dict, record: dict, folder: Path) -> None:
+    own = {f"{BASE}{name}": tensor.shape for name, tensor in base_model.state_dict().items()}
+    for name, tensor in tensors.items():
+        if name.startswith(BASE) and own.get(name) != tensor.shape:
+            raise OtherBase(
+                f"{folder} was grown on a {record['base_class']} whose {name.removeprefix(BASE)} "
+                f"has shape {tuple(tensor.shape)}, got {own.get(name) and tuple(own[name])}; load "
+                f"the base {record['base_model_name_or_path'] or 'that it was grown on'} first"
+            )
+
+
+def _check_base(model, record: dict, tensors: dict, folder: Path) -> None:
+    saved = {name for name in tensors if name.startswith(BASE)}
+    state = {n: t for n, t in model.state_dict().items() if n.startswith(BASE)}
+    tied = {state[name].data_ptr() for name in saved}
+    frozen = {n: t for n, t in state.items() if n not in saved and t.data_ptr() not in tied}
+    if digest(frozen) != record["base_sha256"]:
+        raise OtherBase(
+            f"{folder} was grown on another base: the sha256 of its frozen weights is "
+            f"{record['base_sha256'][:12]}..., got {digest(frozen)[:12]}...; load the base "
+            f"{record['base_model_name_or_path'] or 'that it was grown on'} first, in its type"
+        )
+    if len(record["widths"]) != len(model.layers):
+        raise OtherBase(
+            f"{folder} has {len(record['widths'])} growing blocks, the base has "
+            f"{len(model.layers)}; load the base that it was grown on"
+        )
