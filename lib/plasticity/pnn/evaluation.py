@@ -83,6 +83,41 @@ def evaluate(
     return Evaluation(readouts[-1], loss / scored_tokens, readouts, scored_tokens)
 
 
+@torch.no_grad()
+def token_scores(
+    model: nn.Module,
+    masked_ids: Tensor,
+    labels: Tensor,
+    *,
+    pad_token_id: int | None = None,
+    batch_size: int = 256,
+) -> tuple[Tensor, Tensor]:
+    """Score every hidden token by itself, for comparisons paired by token.
+
+    Parameters
+    ----------
+    model, masked_ids, labels, pad_token_id, batch_size
+        As for `evaluate`; the model in evaluation mode.
+
+    Returns
+    -------
+    hits : Tensor of bool, shape (hidden tokens,)
+        Whether the final readout gets each right, in the order of the sequences.
+    losses : Tensor of float32, shape (hidden tokens,)
+        Cross-entropy, nats.
+    """
+    device = next(model.parameters()).device
+    hits, losses = [], []
+    for ids, targets in zip(masked_ids.split(batch_size), labels.split(batch_size), strict=True):
+        ids, targets = ids.to(device), targets.to(device)
+        mask = None if pad_token_id is None else (ids != pad_token_id).long()
+        logits = model(ids, mask, labels=targets).logits.float()
+        answers = targets[targets != IGNORED_LABEL]
+        hits.append((logits.argmax(-1) == answers).cpu())
+        losses.append(F.cross_entropy(logits, answers, reduction="none").cpu())
+    return torch.cat(hits), torch.cat(losses)
+
+
 def constant_guess(train_sequences: Tensor, labels: Tensor, rule: MaskingRule) -> float:
     """Score the guess that every hidden token is the training set's most frequent token.
 

@@ -246,8 +246,8 @@ def fixed_profile(levels: Tensor) -> Change:
 def of_the_same_size(change: Change, sign: int) -> Change:
     """Scale a gate so that each token's update changes just as much as a change would change it.
 
-    The update is made longer (sign 1) or shorter (-1) along itself: its direction is not touched,
-    so what a change does beyond this is due to which dimensions it opens and shuts.
+    The update goes further (sign 1), or back (-1) and past zero where the size is above 1: it stays
+    on its line, so what a change does beyond this is due to which dimensions it opens and shuts.
 
     Parameters
     ----------
