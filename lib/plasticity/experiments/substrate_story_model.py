@@ -22,7 +22,7 @@ from plasticity.companion.configuration import (
     setting,
 )
 from plasticity.peers.kneser_ney import KneserNey
-from plasticity.substrate.domains.stories.model import SKIPS, WORDS, Parts, StoryModel
+from plasticity.substrate.domains.stories.model import SKIPS, Parts, StoryModel
 from plasticity.substrate.domains.stories.states import KINDS
 from plasticity.substrate.domains.stories.telling import cloze, tell
 from plasticity.substrate.domains.stories.text import UNKNOWN, Stream, Vocabulary, words_of

@@ -1,0 +1,196 @@
+"""What the chapter on the story model says, made from the numbers."""
+
+import numpy as np
+import pandas as pd
+
+from plasticity.companion.configuration import ExperimentConfig
+from plasticity.companion.statistics import Interval, mean_interval, summarise, values_by_seed
+from plasticity.companion.tables import by_variant, cell
+from plasticity.experiments import substrate_story_model as experiment
+from plasticity.substrate.domains.stories.telling import tell
+
+GOAL, STRETCH, SHARE = 13.9, 12.5, 0.70  # perplexity, perplexity, of Kneser-Ney's
+LMPLZ = 21.02  # KenLM's lmplz, order 5, on the same split
+AGREEMENT = 0.005
+DEMO_SECONDS = 10
+
+LABELS = {
+    "graph": "graph",
+    "kneser_ney_5": "Kneser-Ney, order 5",
+    "kneser_ney_3": "Kneser-Ney, order 3",
+    "kneser_ney_2": "Kneser-Ney, order 2",
+}
+ABLATIONS = {
+    "validation": "everything",
+    "without_last_words": "without the last words as states",
+    "without_states": "without states",
+    "without_skips": "without skip chains",
+    "without_memory": "without working memory",
+    "shorter_contexts": "first chain of two words only",
+    "without_learning": "without learning: the first chain",
+    "validation_kneser_ney": "Kneser-Ney, order 5",
+}
+SCALING = {
+    "graph": ("scale_500", "scale_1000", "validation", "scale_5000", "scale_all"),
+    "Kneser-Ney, order 5": (
+        "scale_500_kneser_ney",
+        "scale_1000_kneser_ney",
+        "validation_kneser_ney",
+        "scale_5000_kneser_ney",
+        "scale_all_kneser_ney",
+    ),
+}
+
+
+def table(rows: pd.DataFrame, labels: dict[str, str], split: str) -> pd.DataFrame:
+    """Set out perplexity, size and speed of some arms.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``substrate_story_model``.
+    labels : dict of str to str
+        Names to show for the variants, in order.
+    split : str
+        What was scored.
+
+    Returns
+    -------
+    DataFrame
+        Texts.
+    """
+    own = rows[rows["variant"].isin(labels)]
+    columns = {
+        "perplexity": ("perplexity", split, "{:.2f}"),
+        "without unknown words": ("known_perplexity", split, "{:.2f}"),
+        "of the vocabulary, %": ("relative_perplexity", split, "{:.2f}"),
+        "synapses": ("synapses", "train", "{:,.0f}"),
+        "megabytes": ("megabytes", "train", "{:,.0f}"),
+        "words trained a second": ("tokens_per_second", "train", "{:,.0f}"),
+        "words scored a second": ("tokens_per_second", split, "{:,.0f}"),
+    }
+    found = by_variant(summarise(own), columns, labels)
+    return found.reindex([labels[v] for v in labels if v in set(own["variant"])])
+
+
+def demo_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Set out the short run: seconds, perplexity and the guessing of words left out."""
+    own = summarise(rows[rows["variant"].isin(["demo", "graph"])])
+    own = own.set_index(["metric", "split", "step", "variant"])
+    lines = {}
+    for variant, split in (("demo", "validation"), ("graph", "test")):
+        places = {"seconds": ("seconds", "train", 0), "perplexity": ("perplexity", split, 0)}
+        for top in experiment.TOPS:
+            places[f"guessed in {top}, %"] = ("cloze_accuracy", split, top)
+        places["mean rank"] = ("mean_rank", split, 0)
+        places["median rank"] = ("median_rank", split, 0)
+        name = "500 stories" if variant == "demo" else "all stories"
+        lines[name] = [
+            cell(*own.loc[(*place, variant), ["mean", "low", "high"]]) for place in places.values()
+        ]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=list(places))
+
+
+def samples(config: ExperimentConfig, seed: int) -> pd.DataFrame:
+    """Train the model of a config again and let it continue the source's three prompts.
+
+    Returns
+    -------
+    DataFrame
+        Texts by prompt; how words are drawn is the source's own way.
+    """
+    model, _ = experiment.trained(config, seed, experiment.stories(config))
+    random = np.random.default_rng([seed, 2])
+    said = {prompt: " ".join(tell(model, prompt, random)) for prompt in experiment.PROMPTS}
+    return pd.DataFrame({"continuation": said})
+
+
+def model(rows: pd.DataFrame) -> str:
+    """Say in Markdown what became of the goals.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``substrate_story_model``, all its variants.
+
+    Returns
+    -------
+    str
+        A list of sentences, failures included.
+    """
+    sentences = [_goal(rows), _peer(rows), _sums(rows), *_parts(rows), _scaling(rows), _demo(rows)]
+    return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
+
+
+def _at(rows: pd.DataFrame, variant: str, metric: str, split: str) -> Interval:
+    return mean_interval(values_by_seed(rows, metric, variant, split, 0).to_numpy())
+
+
+def _text(found: Interval, form: str = "{:.2f}") -> str:
+    return cell(found.mean, found.low, found.high, form)
+
+
+def _goal(rows: pd.DataFrame) -> str:
+    own = _at(rows, "graph", "perplexity", "test")
+    peer = _at(rows, "kneser_ney_5", "perplexity", "test")
+    share = own.mean / peer.mean
+    met = own.mean <= GOAL and share <= SHARE
+    verdict = "both are met" if met else "they are not both met"
+    stretch = "reached" if own.mean <= STRETCH else "not reached"
+    return (
+        f"The graph's perplexity on the test stories is {_text(own)}, {share:.3f} of Kneser-Ney's "
+        f"{_text(peer)}. The goals were {GOAL} and {SHARE:.2f}: {verdict}; {STRETCH}, which was "
+        f"hoped for, is {stretch}."
+    )
+
+
+def _peer(rows: pd.DataFrame) -> str:
+    peer = _at(rows, "kneser_ney_5", "perplexity", "test").mean
+    config = rows[(rows["variant"] == "kneser_ney_5") & (rows["metric"] == "tokens")]
+    away = abs(peer / LMPLZ - 1)
+    within = "within" if away <= AGREEMENT else "not within"
+    tokens = config["value"].mean()
+    return (
+        f"Our Kneser-Ney of order 5 on {tokens:,.0f} words and ends differs by {100 * away:.2f} % "
+        f"from KenLM's on the whole of the benchmark, {LMPLZ}: {within} {100 * AGREEMENT:.1f} %."
+    )
+
+
+def _sums(rows: pd.DataFrame) -> str:
+    worst = rows.loc[rows["metric"] == "probability_error", "value"].max()
+    return (
+        f"The probabilities of all words add up to 1 within {worst:.0e} wherever that was checked."
+    )
+
+
+def _parts(rows: pd.DataFrame) -> list[str]:
+    """Say what taking each part away costs, the most first."""
+    whole = _at(rows, "validation", "perplexity", "validation").mean
+    costs = {
+        name: 100 * (_at(rows, variant, "perplexity", "validation").mean / whole - 1)
+        for variant, name in ABLATIONS.items()
+        if variant.startswith(("without_", "shorter_")) and variant in set(rows["variant"])
+    }
+    ordered = sorted(costs.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{name} {cost:+.1f} %" for name, cost in ordered)
+    return [f"On held-out training stories perplexity changes by, {listed}."]
+
+
+def _scaling(rows: pd.DataFrame) -> str:
+    known = set(rows["variant"])
+    parts = []
+    for own, peer in zip(*SCALING.values(), strict=True):
+        if own in known and peer in known:
+            a, b = (_at(rows, v, "perplexity", "validation").mean for v in (own, peer))
+            tokens = rows[(rows["variant"] == own) & (rows["metric"] == "tokens")]["value"].mean()
+            parts.append(f"{tokens:,.0f} words: {a:.1f} against {b:.1f} ({a / b:.2f})")
+    return f"By size of the training set, the graph against Kneser-Ney: {'; '.join(parts)}."
+
+
+def _demo(rows: pd.DataFrame) -> str:
+    seconds = _at(rows, "demo", "seconds", "train")
+    met = "less" if seconds.mean < DEMO_SECONDS else "not less"
+    return (
+        f"The short run, counting, learning, scoring, guessing and telling, takes "
+        f"{_text(seconds, '{:.1f}')} s: {met} than {DEMO_SECONDS} s."
+    )
