@@ -203,17 +203,23 @@ class Brain(Anatomy):
         """
         sources, targets = self._pairs(sources, targets)
         kind = self._known(relation)
-        count = len(sources) * (1 + negatives)
-        drawn = tuple(np.empty(count, column) for column in (np.uint32, np.uint32, np.float32))
-        table, seed = self.noise_table(noise), self.draw()
-        kernels.sample_contrast(
-            sources, targets, negatives, np.float32(strength), table, seed, drawn
-        )
-        all_sources, all_targets, post = drawn
-        edges = self.graph.edges(all_sources, all_targets, kind.index)
-        pairs = slice(None, None, 1 + negatives)
-        edges[pairs] = self.graph.grown(sources, targets, kind.index, edges[pairs])
-        self._learn(all_sources, edges, np.ones(count, np.float32), post, kind)
+        noise = self.noise_table(noise), self.draw(), np.float32(-strength)
+        how = self.settings_of(kind), (self.tick, self.draw())
+        edges = np.empty((len(sources), 1 + negatives), np.int64)
+        self.graph.require_rows(sources)
+        pairs = self.graph.arrays, self._views(), sources, targets, kind.index
+        self.graph.run(kernels.learn_contrast, edges.size, *pairs, noise, *how, edges)
+        self._changed(edges.reshape(-1), kind)
+        # No negative reaches a synapse that is grown now: its own pairs can be learnt last.
+        missing = edges[:, 0] == kernels.MISSING
+        if missing.any():
+            late = np.full(len(sources), kernels.MISSING, np.int64)
+            ends = sources[missing], targets[missing]
+            late[missing] = self.graph.grown(*ends, kind.index, late[missing])
+            ones = np.ones(len(sources), np.float32)
+            pairs = self._views(), sources, late, ones, ones, 1 + negatives
+            self.graph.run(kernels.learn_pairs, len(sources), *pairs, *how)
+            self._changed(late, kind)
 
     def learn_rows(
         self,
@@ -395,8 +401,12 @@ class Brain(Anatomy):
 
     def _learn(self, sources, edges, pre, post, kind: Relation) -> None:
         """Change edges, those that are missing passed over."""
-        how = pre, post, self.settings_of(kind), (self.tick, self.draw())
+        how = pre, post, 1, self.settings_of(kind), (self.tick, self.draw())
         self.graph.run(kernels.learn_pairs, len(edges), self._views(), sources, edges, *how)
+        self._changed(edges, kind)
+
+    def _changed(self, edges: np.ndarray, kind: Relation) -> None:
+        """Note which edges were changed, those that are missing passed over."""
         self.graph.touch_edges(edges)
         if kind.rule_index == REWARD and self._eligible is not None:
             self._eligible.setdefault(kind.index, []).append(edges[edges >= 0])

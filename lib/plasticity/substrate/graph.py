@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from plasticity.substrate import kernels
+from plasticity.substrate import kernels, merging
 from plasticity.substrate.blocked import workers
 from plasticity.substrate.names import Names, identity
 from plasticity.substrate.store import Store
@@ -290,7 +290,7 @@ class Graph:
         counts = np.bincount(pending["source"], minlength=len(self.neurons))
         starts = np.concatenate([[0], np.cumsum(counts)])
         merged = np.empty(len(self.synapses) + len(pending), SYNAPSE_DTYPE)
-        kernels.merge(
+        merging.merge(
             words(self.neurons, np.uint32),
             words(self.neurons, np.uint64),
             words(self.synapses, np.uint32),

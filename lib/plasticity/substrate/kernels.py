@@ -3,14 +3,14 @@
 A synapse has an **edge number**: its place among the rows, or, while it is pending, the number of
 synapses in rows plus its place among the pending ones. Rows are sorted by relation and target and
 are searched by bisection; pending synapses are found through an open-addressing table of slots,
-each 32 bits of a hash and 1 + a place. Every change goes through `_change`.
-
-All of it stands in one file because numba's cache does not notice changes in another one.
+each 32 bits of a hash and 1 + a place. Every change goes through `_change`. All of it stands in one
+file because numba's cache does not notice changes in another one.
 """
 
 import numba
 import numpy as np
 
+from plasticity.substrate.prefetching import prefetch
 from plasticity.substrate.rules import ADAM, COUNT, DELTA, HEBBIAN, OJA, REWARD, SANGER
 from plasticity.substrate.structures import (
     FAN_OUT,
@@ -27,9 +27,11 @@ from plasticity.substrate.structures import (
 )
 
 MISSING = -1
+BLOCK = 256  # pairs looked up at once: what they touch stays in the nearest cache
 KERNEL = {"cache": True, "nogil": True}
 # Constants of MurmurHash3's 64-bit finaliser (Appleby, 2011, public domain).
 _MURMUR_1, _MURMUR_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
+_SPREAD = np.uint32(0x9E3779B9)  # Knuth's multiplicative hash
 _SHIFT, _HALF, _LOW = np.uint64(33), np.uint64(32), np.uint64(0xFFFFFFFF)
 
 FIRST_DECAY, SECOND_DECAY, TINY = np.float32(0.9), np.float32(0.999), np.float32(1e-8)  # Adam's
@@ -53,23 +55,46 @@ def _hash(source, target, relation):
 
 
 @numba.njit(inline="always")
-def _in_row(first, fan_out, synapse_words, synapse_bytes, target, relation):
-    """Return the edge number in a row, by bisection, or MISSING."""
-    low, high = first, first + fan_out
-    while low < high:
-        middle = (low + high) >> 1
-        other = synapse_bytes[middle, RELATION]
-        if other < relation or (other == relation and synapse_words[middle, TARGET] < target):
-            low = middle + 1
-        else:
-            high = middle
-    if (
-        low < first + fan_out
-        and synapse_words[low, TARGET] == target
-        and synapse_bytes[low, RELATION] == relation
-    ):
-        return low
-    return MISSING
+def _owner(source, parts):
+    """Return the part, of so many, that a source's synapses belong to."""
+    return np.uint64(np.uint32(source * _SPREAD)) * np.uint64(parts) >> _HALF
+
+
+@numba.njit(inline="always")
+def _key(synapse_words, edge):
+    """Return relation and target as one number, by which rows are sorted."""
+    # The relation is the low byte of the upper half of the last word.
+    relation = np.uint64(synapse_words[edge, 3] >> 16 & 0xFF)
+    return relation << _HALF | np.uint64(synapse_words[edge, TARGET])
+
+
+@numba.njit
+def _search_rows(graph, sources, targets, relation, edges):
+    """Write the edge number of each pair in its row, or MISSING.
+
+    All bisections take a step before any takes the next: reads of memory overlap, and no branch
+    has to be guessed.
+    """
+    words, long_words, synapse_words, _, _, _, _ = graph
+    kind = np.uint64(relation) << _HALF
+    left = np.empty(len(sources), np.int64)  # how much of its row is left
+    longest = np.int64(0)
+    for i in range(len(sources)):
+        source = np.uint64(sources[i])
+        left[i] = words[source, FAN_OUT]
+        edges[i] = np.int64(long_words[source, FIRST_SYNAPSE]) * (left[i] > 0)
+        longest = max(longest, left[i])
+    while longest > 1:
+        for i in range(len(sources)):
+            half = left[i] >> 1
+            other = _key(synapse_words, np.uint64(edges[i] + half))
+            edges[i] += half * (other <= (kind | np.uint64(targets[i])))
+            left[i] -= half
+        longest -= longest >> 1
+    for i in range(len(sources)):
+        wanted = kind | np.uint64(targets[i])
+        if left[i] == 0 or _key(synapse_words, np.uint64(edges[i])) != wanted:
+            edges[i] = MISSING
 
 
 @numba.njit(inline="always")
@@ -77,8 +102,7 @@ def _in_slots(slots, pending_words, pending_bytes, source, target, relation):
     """Return (place among the pending synapses or MISSING, slot where the search ended)."""
     mask = np.uint64(len(slots) - 1)
     mixed = _hash(source, target, relation)
-    tag = mixed >> _HALF
-    slot = mixed & mask
+    slot, tag = mixed & mask, mixed >> _HALF
     while slots[slot] != 0:
         if slots[slot] >> _HALF == tag:
             place = np.int64(slots[slot] & _LOW) - 1
@@ -90,6 +114,44 @@ def _in_slots(slots, pending_words, pending_bytes, source, target, relation):
                 return place, slot
         slot = (slot + np.uint64(1)) & mask
     return MISSING, slot
+
+
+@numba.njit
+def _search_slots(graph, sources, targets, relation, edges):
+    """Write the edge numbers of pairs that are MISSING so far but pending.
+
+    All slots are asked for before any is looked at, and then all synapses that they point to.
+    """
+    words, _, synapse_words, _, pending_words, pending_bytes, slots = graph
+    mask = np.uint64(len(slots) - 1)
+    waiting, mixed = np.empty(len(sources), np.int64), np.empty(len(sources), np.uint64)
+    waits = 0
+    for i in range(len(sources)):
+        if edges[i] == MISSING and words[np.uint64(sources[i]), PENDING]:
+            mixed[waits] = _hash(sources[i], targets[i], relation)
+            prefetch(slots.ctypes.data + (mixed[waits] & mask) * np.uint64(slots.itemsize))
+            waiting[waits] = i
+            waits += 1
+    for j in range(waits):
+        slot, tag = mixed[j] & mask, mixed[j] >> _HALF
+        while slots[slot] != 0 and slots[slot] >> _HALF != tag:
+            slot = (slot + np.uint64(1)) & mask
+        if slots[slot] != 0:
+            place = (slots[slot] & _LOW) - np.uint64(1)
+            edges[waiting[j]] = place
+            prefetch(pending_words.ctypes.data + place * np.uint64(pending_words.strides[0]))
+    for i in waiting[:waits]:
+        place = np.int64(edges[i])
+        if place == MISSING:
+            continue
+        source, target = sources[i], targets[i]
+        if (
+            pending_words[np.uint64(place), SOURCE] != source
+            or pending_words[np.uint64(place), TARGET] != target
+            or pending_bytes[np.uint64(place), RELATION] != relation
+        ):  # another pair of the same tag
+            place, _ = _in_slots(slots, pending_words, pending_bytes, source, target, relation)
+        edges[i] = MISSING if place == MISSING else len(synapse_words) + place
 
 
 @numba.njit(**KERNEL)
@@ -107,19 +169,12 @@ def locate(part, parts, graph, sources, targets, relation, edges):
     edges : ndarray of int64, shape (pairs,)
         Written.
     """
-    words, long_words, synapse_words, synapse_bytes, pending_words, pending_bytes, slots = graph
-    for i in range(len(sources) * part // parts, len(sources) * (part + 1) // parts):
-        source, target = sources[i], targets[i]
-        first = np.int64(long_words[source, FIRST_SYNAPSE])
-        fan_out = np.int64(words[source, FAN_OUT])
-        edge = np.int64(MISSING)
-        if fan_out:
-            edge = _in_row(first, fan_out, synapse_words, synapse_bytes, target, relation)
-        if edge == MISSING and words[source, PENDING]:
-            place, _ = _in_slots(slots, pending_words, pending_bytes, source, target, relation)
-            if place != MISSING:
-                edge = len(synapse_words) + place
-        edges[i] = edge
+    end = len(sources) * (part + 1) // parts
+    for start in range(len(sources) * part // parts, end, BLOCK):
+        own = slice(start, min(start + BLOCK, end))
+        pairs = sources[own], targets[own], relation, edges[own]
+        _search_rows(graph, *pairs)
+        _search_slots(graph, *pairs)
 
 
 @numba.njit(**KERNEL)
@@ -144,8 +199,7 @@ def grow(graph, sources, targets, relation, edges, count):
         source, target = sources[i], targets[i]
         place, slot = _in_slots(slots, pending_words, pending_bytes, source, target, relation)
         if place == MISSING:
-            place = count
-            count += 1
+            place, count = count, count + 1
             pending_words[place, TARGET] = target
             pending_words[place, SOURCE] = source
             pending_bytes[place, RELATION] = relation
@@ -168,49 +222,6 @@ def enter(pending_words, pending_bytes, slots):
         while slots[slot] != 0:
             slot = (slot + np.uint64(1)) & mask
         slots[slot] = (mixed >> _HALF << _HALF) | np.uint64(place + 1)
-
-
-@numba.njit(**KERNEL)
-def merge(words, long_words, synapses, pending, order, starts, merged):
-    """Write the rows of all neurons anew, with the pending synapses sorted in.
-
-    Parameters
-    ----------
-    words, long_words : ndarray of uint32 and uint64
-        Words of the neurons; row, fan-out and pending chain are written.
-    synapses : ndarray of uint32, shape (synapses, 4)
-        Rows as they are.
-    pending : ndarray of uint32, shape (pending, 6)
-    order : ndarray of int64, shape (pending,)
-        Pending places sorted by source, relation and target.
-    starts : ndarray of int64, shape (neurons + 1,)
-        Where each source's part of `order` starts.
-    merged : ndarray of uint32, shape (synapses + pending, 4)
-        Written.
-    """
-    out = 0
-    for neuron in range(len(words)):
-        old = np.int64(long_words[neuron, FIRST_SYNAPSE])
-        old_end = old + np.int64(words[neuron, FAN_OUT])
-        new, new_end = starts[neuron], starts[neuron + 1]
-        first = out
-        while old < old_end or new < new_end:
-            take_old = new == new_end
-            if old < old_end and new < new_end:
-                mine, other = synapses[old], pending[order[new]]
-                # The relation is the low byte of the upper half of the last word.
-                left, right = (mine[3] >> 16) & 0xFF, (other[3] >> 16) & 0xFF
-                take_old = left < right or (left == right and mine[TARGET] < other[TARGET])
-            if take_old:
-                merged[out, :] = synapses[old]
-                old += 1
-            else:
-                merged[out, :] = pending[order[new], :4]
-                new += 1
-            out += 1
-        long_words[neuron, FIRST_SYNAPSE] = first
-        words[neuron, FAN_OUT] = out - first
-        words[neuron, PENDING] = 0
 
 
 @numba.njit(inline="always")
@@ -240,8 +251,9 @@ def _clip(value, limit):
 
 
 @numba.njit(inline="always")
-def _adam(halves, edge, slope, noise):
+def _adam(halves, edge, slope, seed, counter):
     """Return Adam's step, 1 learning rate long, and keep its moments (Kingma and Ba, 2015)."""
+    noise = random_bits(seed, counter)
     steps = min(np.int64(halves[edge, STEPS]) + 1, MOST_STEPS)
     first, second = _from_bfloat16(halves[edge, FIRST]), _from_bfloat16(halves[edge, SECOND])
     first = FIRST_DECAY * first + (ONE - FIRST_DECAY) * slope
@@ -278,11 +290,11 @@ def _change(floats, halves, edge, pre, post, feedback, settings, clock):
         What Oja's and Sanger's rule take away from `pre`.
     settings : tuple of (int, float32, float32, float32)
         Rule, learning rate times modulator, limit, decay of eligibility.
-    clock : tuple of (int, uint64)
-        Tick of the brain, and random bits of this update.
+    clock : tuple of (int, uint64, int)
+        Tick of the brain, and what this update's random bits depend on: seed and counter.
     """
     rule, rate, limit, decay = settings
-    tick, noise = clock
+    tick, seed, counter = clock
     weight = floats[edge, WEIGHT]
     if rule == HEBBIAN:
         both = pre * post
@@ -293,7 +305,7 @@ def _change(floats, halves, edge, pre, post, feedback, settings, clock):
     elif rule == DELTA:
         weight += rate * pre * post
     elif rule == ADAM:
-        weight += rate * _adam(halves, edge, pre * post, noise)
+        weight += rate * _adam(halves, edge, pre * post, seed, counter)
     elif rule == REWARD:
         value = _eligibility(halves, edge, decay, tick) + pre * post
         scaled = _clip(np.float32(np.rint(value * ELIGIBILITY_SCALE)), ELIGIBILITY_RANGE)
@@ -307,8 +319,22 @@ def _change(floats, halves, edge, pre, post, feedback, settings, clock):
     floats[edge, WEIGHT] = _clip(weight, limit)
 
 
+@numba.njit(inline="always")
+def _change_edge(views, edge, pre, post, settings, clock):
+    """Change one synapse wherever it stands, by a rule that looks at no other synapse."""
+    floats, halves, pending_floats, pending_halves = views
+    place = np.uint64(edge)
+    if edge < len(floats):
+        feedback = post * floats[place, WEIGHT]
+        _change(floats, halves, place, pre, post, feedback, settings, clock)
+    else:
+        place = np.uint64(edge - len(floats))
+        feedback = post * pending_floats[place, WEIGHT]
+        _change(pending_floats, pending_halves, place, pre, post, feedback, settings, clock)
+
+
 @numba.njit(**KERNEL)
-def learn_pairs(part, parts, graph, sources, edges, pre, post, settings, clock):
+def learn_pairs(part, parts, graph, sources, edges, pre, post, stride, settings, clock):
     """Change the synapse of each pair, in order.
 
     Parameters
@@ -322,26 +348,76 @@ def learn_pairs(part, parts, graph, sources, edges, pre, post, settings, clock):
     edges : ndarray of int64, shape (pairs,)
         Edge numbers; negative ones are passed over.
     pre, post : ndarray of float32, shape (pairs,)
+    stride : int
+        The counter of pair i's random bits is i times this.
     settings : tuple
         As for `_change`.
     clock : tuple of (int, uint64)
         Tick of the brain, and seed of this call's random bits.
     """
-    floats, halves, pending_floats, pending_halves = graph
     tick, seed = clock
-    in_rows = len(floats)
     for i in range(len(edges)):
-        edge = edges[i]
-        if edge < 0 or (parts > 1 and sources[i] % np.uint32(parts) != part):
-            continue
-        now = (tick, random_bits(seed, i))
-        if edge < in_rows:
-            feedback = post[i] * floats[edge, WEIGHT]
-            _change(floats, halves, edge, pre[i], post[i], feedback, settings, now)
-        else:
-            edge -= in_rows
-            feedback = post[i] * pending_floats[edge, WEIGHT]
-            _change(pending_floats, pending_halves, edge, pre[i], post[i], feedback, settings, now)
+        if edges[i] >= 0 and _owner(sources[i], parts) == np.uint64(part):
+            _change_edge(graph, edges[i], pre[i], post[i], settings, (tick, seed, i * stride))
+
+
+@numba.njit(inline="always")
+def _sample(pairs, each, sources, targets, noise, all_sources, all_targets):
+    """Write each of these pairs followed by its negatives, so many in all."""
+    table, seed, _ = noise
+    mask = np.uint64(len(table) - 1)
+    place = 0
+    for i in pairs:
+        all_sources[place : place + each], all_targets[place] = sources[i], targets[i]
+        for k in range(1, each):
+            all_targets[place + k] = table[random_bits(seed, i * each + k) & mask]
+        place += each
+
+
+@numba.njit(**KERNEL)
+def learn_contrast(
+    part, parts, graph, views, sources, targets, relation, noise, settings, clock, edges
+):
+    """Change the synapses there are of each pair and, after it, of its sampled negatives.
+
+    Parameters
+    ----------
+    part, parts, graph, sources, targets, relation
+        As for `locate`; a pair belongs to the part of its source, as for `learn_pairs`.
+    views, settings, clock : tuple
+        As graph, settings and clock for `learn_pairs`.
+    noise : tuple of (ndarray of uint32, uint64, float32)
+        Neurons to draw from, each as often as it is to be drawn, a power of two in all; seed;
+        post of a negative.
+    edges : ndarray of int64, shape (pairs, 1 + negatives)
+        Written: edge numbers of each pair and its negatives, MISSING where there is none.
+    """
+    tick, seed = clock
+    activity, each = noise[2], edges.shape[1]
+    own = np.empty(max(1, BLOCK // each), np.int64)
+    all_sources = np.empty(len(own) * each, np.uint32)
+    all_targets, found = np.empty_like(all_sources), np.empty(len(all_sources), np.int64)
+    i = 0
+    while i < len(sources):
+        pairs = 0
+        while i < len(sources) and pairs < len(own):  # without a branch on whose pair it is
+            own[pairs] = i
+            pairs += _owner(sources[i], parts) == np.uint64(part)
+            i += 1
+        _sample(own[:pairs], each, sources, targets, noise, all_sources, all_targets)
+        count = pairs * each
+        block = all_sources[:count], all_targets[:count], relation, found
+        _search_rows(graph, *block)
+        _search_slots(graph, *block)
+        place = 0
+        for pair in own[:pairs]:
+            for k in range(each):
+                edge, post = found[place], ONE if k == 0 else activity
+                place += 1
+                edges[pair, k] = edge
+                if edge != MISSING:
+                    now = (tick, seed, pair * each + k)
+                    _change_edge(views, edge, ONE, post, settings, now)
 
 
 @numba.njit(inline="always")
@@ -387,7 +463,7 @@ def learn_rows(graph, index, sources, pre, targets, post, relation, settings, cl
                 continue
             own = post[place] * floats[edge, WEIGHT]
             feedback = feedback + own if running else own
-            now = (tick, random_bits(seed, edge))
+            now = (tick, seed, edge)
             _change(floats, halves, edge, pre[i], post[place], feedback, settings, now)
         chain = np.int64(words[source, PENDING])
         while chain:
@@ -399,7 +475,7 @@ def learn_rows(graph, index, sources, pre, targets, post, relation, settings, cl
             if place < 0:
                 continue
             own = post[place] * pending_floats[edge, WEIGHT]
-            now = (tick, random_bits(seed, len(floats) + edge))
+            now = (tick, seed, len(floats) + edge)
             _change(pending_floats, pending_halves, edge, pre[i], post[place], own, settings, now)
 
 
@@ -421,32 +497,3 @@ def apply_reward(floats, halves, edges, surprise, rate, limit, decay, tick):
     for edge in edges:
         eligible = _eligibility(halves, edge, decay, tick)
         floats[edge, WEIGHT] = _clip(floats[edge, WEIGHT] + rate * surprise * eligible, limit)
-
-
-@numba.njit(**KERNEL)
-def sample_contrast(sources, targets, negatives, strength, table, seed, out):
-    """Write each pair followed by its sampled negatives.
-
-    Parameters
-    ----------
-    sources, targets : ndarray of uint32, shape (pairs,)
-    negatives : int
-        How many a pair.
-    strength : float32
-        Post of a negative is minus this.
-    table : ndarray of uint32, shape (a power of two,)
-        Neurons, each as often as it is to be drawn.
-    seed : uint64
-    out : tuple of ndarray
-        Sources and targets, uint32, and post, float32, shape (pairs * (1 + negatives),).
-    """
-    all_sources, all_targets, post = out
-    place = 0
-    mask = np.uint64(len(table) - 1)
-    for i in range(len(sources)):
-        all_sources[place], all_targets[place], post[place] = sources[i], targets[i], ONE
-        place += 1
-        for _ in range(negatives):
-            drawn = table[random_bits(seed, place) & mask]
-            all_sources[place], all_targets[place], post[place] = sources[i], drawn, -strength
-            place += 1
