@@ -131,7 +131,11 @@ class TestShown:
         figure = draw(**FIRST._replace(cycles=cycles)._asdict())
         assert len(figure.axes) == cycles + 1 + 2
         assert figure.axes[0].get_title(loc="left") == "input"
-        assert figure.axes[-2].get_title(loc="left").startswith("Why happy?")
+        why, strongest = figure.axes[-2:]
+        last = "Why happy?" if cycles == 1 else "Why happy, in cycle 4? The paths add up"
+        assert why.get_title(loc="left") == last
+        assert [one.get_text() for one in why.texts][:1] == ["nothing reached happy"] or cycles > 1
+        assert len(strongest.get_yticks()) == {1: 7, 4: 8, 8: 5}[cycles]  # none stands at zero
         plt.close("all")
 
     def test_changes(self):
@@ -165,7 +169,9 @@ class TestWidgets:
             "modulator": widgets.FloatSlider(1.0, min=0, max=3),
             "asked": widgets.Dropdown(options=["happy", "garden"], value="happy"),
         }
-        return board(controls, draw, lambda **q: f"From {q['words']} & on.").children
+        shown = board(controls, draw, lambda **q: f"From {q['words']} & on.")
+        grid, message, picture = shown.children
+        return *grid.children, message, picture
 
     def test_start_with_a_picture(self, parts):
         *_, message, picture = parts

@@ -93,11 +93,12 @@ def board(
     Returns
     -------
     ipywidgets.VBox
-        The controls, a line for messages and the picture. A ValueError of `draw` becomes a
-        message, and the picture goes.
+        A GridBox of the controls, side by side where there is room, a line for messages and the
+        picture. A ValueError of `draw` becomes a message, and the picture goes.
     """
     import ipywidgets as widgets
 
+    columns = widgets.Layout(grid_template_columns="repeat(auto-fit, minmax(320px, 1fr))")
     message, picture = widgets.HTML(), widgets.HTML()
 
     def show(_=None) -> None:
@@ -107,7 +108,7 @@ def board(
     for control in controls.values():
         control.observe(show, "value")
     show()
-    return widgets.VBox([*controls.values(), message, picture])
+    return widgets.VBox([widgets.GridBox([*controls.values()], layout=columns), message, picture])
 
 
 def _answer(draw: Callable[[], "Figure"], says: str, message: "Widget", picture: "Widget") -> None:

@@ -5,10 +5,11 @@ import pandas as pd
 from plasticity.experiments.substrate_playground import (
     LIVED,
     MOST_CYCLES,
+    NOTHING,
     Answer,
 )
 
-SEEN = 0.005  # smaller changes of an activation are not told
+SEEN = 0.005  # smaller activations and changes are not told
 
 
 def brain(rows: pd.DataFrame) -> str:
@@ -38,8 +39,8 @@ def answer(found: Answer, seconds: float) -> str:
         That answer and figure took.
     """
     question, last = found.question, found.learnt.set_index("neuron")
-    top = last["before"].nlargest(3)
-    strongest = ", ".join(f"*{name}* ({value:.2f})" for name, value in top.items())
+    top = last.loc[last["before"] >= SEEN, "before"].nlargest(3)
+    strongest = ", ".join(f"*{name}* ({value:.2f})" for name, value in top.items()) or NOTHING
     change = (last["after"] - last["before"]).abs()
     learnt = (
         f"Living it {LIVED} times more with a modulator of {question.modulator:g} changes "
@@ -61,8 +62,10 @@ def _why(found: Answer) -> str:
         return f"Nothing reached *{asked}*."
     first = found.paths.iloc[0]
     origin = "" if first["origin"] == "input" else f" ({first['origin']})"
+    reached = found.neurons[found.neurons["hit"] & (found.neurons["neuron"] == asked)]
     return (
-        f"*{asked}* stands at {found.activation:.2f}; its strongest path is {first['path']}"
+        f"In cycle {reached['cycle'].max()}, when it was reached last, *{asked}* stood at "
+        f"{found.activation:.2f}; its strongest path is {first['path']}"
         f"{origin}, with {first['contribution']:+.2f}."
     )
 

@@ -16,6 +16,7 @@ from plasticity.plots.style import style
 INK, QUIET, PAPER = "#2b2b2b", "#c9c9c9", "#fbfaf7"
 ACTIVATIONS = mpl.colormaps["RdBu_r"]
 RADIUS = 0.38  # of a neuron, in units of the places
+SEEN = 0.005  # smaller activations would be written as 0.00
 MOST_ARROWS = 20  # where nothing is delivered; more synapses are plain lines there
 Places = Mapping[str, tuple[float, float]]
 
@@ -27,7 +28,7 @@ def spread(
     columns: int = 3,
     width: float = 3.6,
     weights: bool = False,
-    below: float = 0.0,
+    above: float = 0.0,
 ) -> Figure:
     """Draw one panel for each cycle of a spread.
 
@@ -45,8 +46,8 @@ def spread(
         Of a panel, in inches.
     weights : bool
         Draw one more panel in front: all synapses with their weights.
-    below : float
-        Room to leave at the foot of the figure, in inches.
+    above : float
+        Room to leave at the head of the figure, in inches.
 
     Returns
     -------
@@ -58,13 +59,13 @@ def spread(
     panels = [None, *cycles] if weights else cycles
     x, y = _size(places)
     height, gap = width * y / x, 0.32
-    tall = -(-len(panels) // columns) * (height + gap) + below
+    tall = -(-len(panels) // columns) * (height + gap) + above
     # Placed by hand, in inches: finding a layout takes longer than all the rest, and readers wait.
     figure = plt.figure(figsize=(columns * width, tall), layout="none", facecolor="white")
     ghosts = synapses[synapses["cycle"] == synapses["cycle"].min()]
     for number, cycle in enumerate(panels):
         row, column = divmod(number, columns)
-        bottom = tall - (row + 1) * (height + gap) + 0.04
+        bottom = tall - above - (row + 1) * (height + gap) + 0.04
         box = column / columns, bottom / tall, 0.97 / columns, height / tall
         with style():
             axes = figure.add_axes(box)
@@ -120,7 +121,7 @@ def _graph(axes: Axes, neurons, delivered, ghosts, places: Places) -> None:
 
 
 def _arrow(axes: Axes, edge, places: Places, colour, width: float, dashed: bool, zorder) -> None:
-    axes.add_patch(
+    axes.add_artist(  # add_patch would measure it, which takes as long as to draw it
         FancyArrowPatch(
             places[edge.source],
             places[edge.target],
@@ -148,14 +149,14 @@ def _neuron(axes: Axes, neuron, place: tuple[float, float]) -> None:
     ink = INK if abs(strength) < 0.55 else "white"
     ring = {"edgecolor": INK, "linewidth": 2.0} if neuron.emits else {"edgecolor": "#9a9a9a"}
     face = ACTIVATIONS(0.5 + 0.46 * strength)
-    axes.add_patch(Circle(place, RADIUS, facecolor=face, zorder=3, **ring))
+    axes.add_artist(Circle(place, RADIUS, facecolor=face, zorder=3, **ring))
     unit = _points(axes, RADIUS)  # texts follow the size of the circle
     name = axes.text(
         *place, neuron.neuron, ha="center", va="center", color=ink, zorder=4, fontsize=unit * 0.42
     )
     longest = max(map(len, neuron.neuron.split("\n")))
     name.set_fontsize(min(unit * 0.5, unit * 3.1 / max(longest, 4)))
-    if neuron.activation:
+    if abs(neuron.activation) >= SEEN:
         name.set_verticalalignment("bottom")
         value = f"{neuron.activation:.2f}".replace("-", "−")
-        axes.text(*place, value, ha="center", va="top", color=ink, zorder=4, fontsize=unit * 0.38)
+        axes.text(*place, value, ha="center", va="top", color=ink, zorder=4, fontsize=unit * 0.46)

@@ -36,8 +36,8 @@ PLACES = {  # where the neurons of the taught brain stand: found with few crossi
     "sun": (-2.8, 0.6),
     "warm": (-1.1, 1.7),
 }
-SHOWN = 8  # neurons whose activations stand as bars
-FOOT = 3.7  # inches
+SHOWN = 8  # neurons whose activations stand as bars, at most
+HEAD = 3.7  # inches
 WIDTH = 4.1  # of a panel, in inches
 
 
@@ -67,21 +67,25 @@ def answer(
     Returns
     -------
     Figure
-        A panel for each cycle; below, the paths behind the asked neuron's activation, and the
-        strongest activations at the end, before and after learning from the answer.
+        At the head, where a reader who plays looks first, the paths behind the asked neuron's
+        activation, and the strongest activations at the end, before and after learning from the
+        answer; then a panel for each cycle.
     """
-    figure = substrate_graph.spread(neurons, synapses, PLACES, columns=3, width=WIDTH, below=FOOT)
+    figure = substrate_graph.spread(neurons, synapses, PLACES, columns=3, width=WIDTH, above=HEAD)
     height, total = figure.get_figheight(), 3 * WIDTH
     with style():
-        left = figure.add_axes((4.0 / total, 0.45 / height, 4.2 / total, (FOOT - 1.0) / height))
-        right = figure.add_axes((9.4 / total, 0.45 / height, 2.8 / total, (FOOT - 1.0) / height))
+        bottom, tall = 1 - (HEAD - 0.65) / height, (HEAD - 1.0) / height
+        left = figure.add_axes((4.0 / total, bottom, 4.2 / total, tall))
+        right = figure.add_axes((9.4 / total, bottom, 2.8 / total, tall))
         if len(paths):
             short = paths.assign(path=paths["path"].map(_shortened))
             substrate_anatomy.waterfall(left, short, activation, asked)
+            hit = neurons.loc[neurons["hit"] & (neurons["neuron"] == asked), "cycle"].max()
+            left.set_title(f"Why {asked}, in cycle {hit}? The paths add up")
         else:
             left.text(0.5, 0.5, f"nothing reached {asked}", ha="center", fontsize=11)
+            left.set_title(f"Why {asked}?")
             left.axis("off")
-        left.set_title(f"Why {asked}? The paths add up")
         _learnt(right, learnt)
     return figure
 
@@ -95,16 +99,18 @@ def _shortened(path: str) -> str:
 
 
 def _learnt(axes: Axes, learnt: pd.DataFrame) -> None:
-    top = learnt.loc[learnt["before"].abs().nlargest(SHOWN).index]
+    seen = learnt[learnt[["before", "after"]].abs().max(axis=1) >= substrate_graph.SEEN]
+    top = seen.loc[seen["before"].abs().nlargest(SHOWN).index]
     lines = range(len(top))
     axes.barh(lines, top["after"], height=0.75, color=PALETTE[1], label="after learning from it")
     axes.barh(lines, top["before"], height=0.4, color="#333333", label="now")
     axes.set_yticks(lines, top["neuron"], fontsize=9)
-    axes.invert_yaxis()
+    axes.set_ylim(SHOWN - 0.4, -0.6)
     axes.axvline(0, color="#333333", linewidth=0.8)
     axes.set_title("Strongest in the last cycle")
     axes.legend(fontsize=8, loc="upper right", bbox_to_anchor=(1.04, -0.07), ncols=2)
     axes.grid(visible=False, axis="y")
+    axes.locator_params(axis="x", nbins=4)
     axes.tick_params(axis="y", length=0)
 
 
