@@ -16,11 +16,8 @@ import numpy as np
 from plasticity.substrate.blocked import workers
 from plasticity.substrate.domains.images.encoder import STILL, Jitter, draw
 from plasticity.substrate.domains.images.filters import FilterLearner, slowing
-from plasticity.substrate.domains.images.recogniser import (
-    MOST_CONTEXTS,
-    ImageRecogniser,
-    check_labels,
-)
+from plasticity.substrate.domains.images.recogniser import MOST_CONTEXTS, ImageRecogniser
+from plasticity.substrate.domains.images.voting import check_labels
 from plasticity.substrate.kernels import KERNEL
 
 CHUNK = 2048  # pictures that are drawn while as many are learnt
@@ -57,7 +54,7 @@ class FastRecogniser:
     --------
     >>> from plasticity.substrate.domains.images.encoder import ImageEncoder
     >>> from plasticity.substrate.domains.images.filters import Bank
-    >>> from plasticity.substrate.domains.images.recogniser import whole_votes
+    >>> from plasticity.substrate.domains.images.voting import whole_votes
     >>> bars = np.zeros((2, 8, 8))
     >>> bars[0, 3:5], bars[1, :, 3:5] = 1, 1
     >>> edge = np.array([[[-1, -1], [1, 1]], [[-1, 1], [-1, 1]]], np.float32)
@@ -174,7 +171,7 @@ class FastRecogniser:
         scores = np.zeros((len(grids), len(self.graph.classes)), kind)
         parts = list(_slices(len(grids), CHUNK, max(1, len(grids))))
         known = grids, self.graph.encoder.frames(grids), STILL
-        jobs = [lambda active, part=part: _score(*active, votes, scores[part]) for part in parts]
+        jobs = [lambda active, part=part: score(*active, votes, scores[part]) for part in parts]
         self._run(known, [(np.arange(part.start, part.stop), 0) for part in parts], jobs)
         return scores
 
@@ -262,7 +259,7 @@ def verify_recogniser(graph: ImageRecogniser, grids: np.ndarray) -> int:
     drawn = draw(grids, graph.encoder.frames(grids), np.arange(len(grids)))
     found, scores, same = fast.active(grids), fast.scores(grids, votes), 0
     for grid, contexts, count, own in zip(drawn, *found, scores, strict=True):
-        active = graph.active(grid)
+        active = graph.active_in(grid)
         spread = graph.scores(graph.vote(active))
         same += np.array_equal(active, np.sort(contexts[:count])) and np.array_equal(spread, own)
     return same
@@ -348,7 +345,7 @@ def _find(grids, filters, members, first, blocks, contexts, counts):
 
 
 @numba.njit(**KERNEL)
-def _score(contexts, counts, votes, scores):
+def score(contexts, counts, votes, scores):
     """Add up the votes of the contexts of each picture."""
     for k in range(len(counts)):
         for place in range(counts[k]):

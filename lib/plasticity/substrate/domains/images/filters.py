@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from plasticity.substrate import Brain
+from plasticity.substrate.domains.images.voting import WHOLE
 
-WHOLE = 127  # largest absolute weight once weights are whole numbers
 START = 0.1  # standard deviation of the first weights
 SLOWING = 20.0  # the learning rate falls to 1 / (1 + this)
 MOST_FILTERS = 8  # their code is one byte
