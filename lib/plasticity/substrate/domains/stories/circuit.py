@@ -71,6 +71,8 @@ class Circuit:
     chains : tuple of tuple of int
     ends : ndarray of int64, shape (chains + 1,)
         Where the levels of each chain start.
+    shorter : ndarray of int64, shape (contexts,)
+        The next shorter context neuron of each; -1 for that of no words.
     """
 
     def __init__(self, counts: Counts, words: int):
@@ -86,6 +88,7 @@ class Circuit:
         self._contexts = np.cumsum([0, *map(len, self.names)])
         self._synapses = np.cumsum([0, *(len(level.words) for level in counts.levels)])
         self._pairs = [own * words + lv.words for own, lv in zip(ids, counts.levels, strict=True)]
+        self.shorter = self._shorter(counts, ids)
         longest = np.zeros(len(counts.levels), np.bool_)
         longest[self.ends[1:] - 1] = True
         firsts = [
@@ -111,6 +114,19 @@ class Circuit:
             np.stack([discounts_of(part) for part in (*firsts, base)]),
             longest,
         )
+
+    @property
+    def level_of_contexts(self) -> np.ndarray:
+        """The level of each context neuron, int64."""
+        return np.repeat(np.arange(len(self.names)), np.diff(self._contexts))
+
+    def _shorter(self, counts: Counts, ids: tuple[np.ndarray, ...]) -> np.ndarray:
+        found = np.full(self._contexts[-1], -1)
+        for place, level in enumerate(counts.levels):
+            if place not in self.ends:
+                below = np.searchsorted(self.names[place - 1], level.shorter)
+                found[self._contexts[place] + ids[place]] = self._contexts[place - 1] + below
+        return found
 
     def _different(self, counts: Counts, place: int) -> np.ndarray:
         """Count, for each synapse, the different longer contexts that hold its own."""

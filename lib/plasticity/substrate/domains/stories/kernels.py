@@ -345,7 +345,8 @@ def read(part, parts, stream, stories, columns, ends, never, mixture, learning, 
     mixture : tuple
         Weights, squares, and whether memory speaks.
     learning : tuple
-        Rates, of single weights and of states, and the synapses of each place (levels, length), by
+        Rates at the first story, of single weights and of states, from where they fall evenly to 0
+        after the last one; and the synapses of each place (levels, length), by
         which each story is taken back while it is read; of length 0 to read without learning.
     results : tuple
         Written: logarithms of the probability of each place's word, shape (length,); and for places
@@ -364,6 +365,8 @@ def read(part, parts, stream, stories, columns, ends, never, mixture, learning, 
         if learns:
             change(columns, edges, start, stop, -1)
             alone(columns.base, discounts, never, desk)
+        left = 1 - i / len(stories)
+        pace = rates[0] * left, rates[1] * left
         desk.counts[0] = 0
         for place in range(start + 1, stop):
             for chain in range(len(ends) - 1):
@@ -376,7 +379,7 @@ def read(part, parts, stream, stories, columns, ends, never, mixture, learning, 
             if rows[place] >= 0:
                 shares[rows[place]] = desk.share
             if learns:
-                learn(weights, squares, desk, states, place, memory, rates, word)
+                learn(weights, squares, desk, states, place, memory, pace, word)
             if memory:
                 forget(desk)
             if desk.times[word] == 0:

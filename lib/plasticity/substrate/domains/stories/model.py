@@ -75,7 +75,7 @@ class StoryModel:
     >>> vocabulary = Vocabulary.of([["the", "cat", "sat"], ["the", "cat", "ran"]])
     >>> stories = [vocabulary.numbers(["the", "cat"]) for _ in range(3)]
     >>> model = StoryModel.counted(Stream.of(stories), vocabulary)
-    >>> model.learn(Stream.of(stories))
+    >>> logs = model.learn(Stream.of(stories))
     >>> bool(model.perplexity(Stream.of(stories)) < 1.5)
     True
     """
