@@ -46,6 +46,7 @@ class ImageClassifier:
     graph_ : ImageRecogniser
         With whole filters and whole votes.
     votes_ : ndarray of int8, shape (contexts, classes)
+    unrounded_votes_ : ndarray of float32, shape (contexts, classes)
     losses_ : ndarray of float32, shape (epochs,)
 
     Examples
@@ -131,6 +132,11 @@ class ImageClassifier:
         """Return the score of every class, int32, shape (images, classes)."""
         fast = FastRecogniser(self._fitted(), self.n_jobs)
         return fast.scores(self.encoder.grids(images), self.votes_)
+
+    def unrounded(self, images: np.ndarray) -> np.ndarray:
+        """Return the scores before votes were made whole, float32, shape (images, classes)."""
+        fast = FastRecogniser(self._fitted(), self.n_jobs)
+        return fast.scores(self.encoder.grids(images), self.unrounded_votes_)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return the class of each picture; of equal scores the first."""

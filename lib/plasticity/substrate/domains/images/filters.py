@@ -215,7 +215,7 @@ def sample_patches(grids: np.ndarray, size: int, count: int, seed: int) -> np.nd
     images = random.integers(0, len(grids), count)
     rows, columns = (random.integers(0, grids.shape[1] - size + 1, count) for _ in range(2))
     windows = np.lib.stride_tricks.sliding_window_view(grids, (size, size), axis=(1, 2))
-    patches = windows[images, rows, columns].reshape(count, -1).astype(np.float32)
+    patches = windows[images, rows, columns].reshape(count, size * size).astype(np.float32)
     patches -= patches.mean(axis=1, keepdims=True)
     patches = patches[np.abs(patches).max(axis=1) > 0]
     energy = np.mean((patches**2).sum(axis=1)) if len(patches) else 1.0

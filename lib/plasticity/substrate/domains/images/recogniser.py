@@ -113,6 +113,29 @@ class ImageRecogniser(Voting):
             first += bank.contexts
         return np.unique(np.concatenate(found))
 
+    def explain(self, image: np.ndarray, label: int, k: int = 5) -> list[tuple]:
+        """Return the votes that a picture's contexts cast for a class, the largest first.
+
+        Parameters
+        ----------
+        image : ndarray, shape (rows, columns)
+        label : int
+            Place of the class.
+        k : int
+            How many; 0 for all, which add up to the score.
+
+        Returns
+        -------
+        list of (float, Bank, int, int, int)
+            Contribution, and what `describe` says of the context.
+        """
+        self.vote(self.active(image), trace=True)
+        explained = self.brain.explain(int(self.classes[label]), k)
+        first = int(self.contexts[0])
+        return [
+            (path.contribution, *self.describe(path.neurons[0] - first)) for path in explained.paths
+        ]
+
     def describe(self, context: int) -> tuple[Bank, int, int, int]:
         """Return what a context stands for: its bank, row and column of the block, and code."""
         for bank in self.banks:
