@@ -9,18 +9,29 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from plasticity.foam.callback import GrowthCallback
+    from plasticity.foam.causal_lm import GrowableCausalLM, GrowableQwen
     from plasticity.foam.configuration import GrowthConfig
+    from plasticity.foam.curriculum import CurriculumLearning
     from plasticity.foam.events import GrowthResult
     from plasticity.foam.feed_forward import UnsupportedArchitecture
     from plasticity.foam.initializers import GrowthSkipped
+    from plasticity.foam.linear import GrowableLinear
     from plasticity.foam.model import GrowableModel, attach_optimizer, get_growable_model
+    from plasticity.foam.replay import MemoryReplayBuffer
     from plasticity.foam.saving import OtherBase
 
 __all__ = [
+    "CurriculumLearning",
+    "GrowableCausalLM",
+    "GrowableLinear",
     "GrowableModel",
+    "GrowableQwen",
+    "GrowthCallback",
     "GrowthConfig",
     "GrowthResult",
     "GrowthSkipped",
+    "MemoryReplayBuffer",
     "OtherBase",
     "UnsupportedArchitecture",
     "attach_optimizer",
@@ -28,9 +39,15 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CurriculumLearning": "curriculum",
+    "GrowableCausalLM": "causal_lm",
+    "GrowableLinear": "linear",
+    "GrowableQwen": "causal_lm",
+    "GrowthCallback": "callback",
     "GrowthConfig": "configuration",
     "GrowthResult": "events",
     "GrowthSkipped": "initializers",
+    "MemoryReplayBuffer": "replay",
     "OtherBase": "saving",
     "UnsupportedArchitecture": "feed_forward",
 }

@@ -86,9 +86,11 @@ class GrowthConfig:
         Norm of a newborn's row beside the mean norm of the rows that exist, above 0.
     noise : float
         Noise of copied rows, relative to their size, at least 0.
-    orthogonalize : {"newborns", "nearest", "none"}
-        What a newborn's row is made orthogonal to: the other newborns of the event, those and the
-        `nearest_rows` most similar rows, or nothing. Never all rows: they span the space.
+    orthogonalize : {"none", "newborns", "nearest"}
+        What a newborn's row is made orthogonal to: nothing, the other newborns of the event, or
+        those and the `nearest_rows` most similar rows. Never all rows: they span the space. With
+        gradmax it costs the later newborns their best direction; without a gate, where all would
+        be the same, they are kept apart in any case.
     nearest_rows : int
         At least 1; used by ``orthogonalize="nearest"``.
     gradient_percentile : float
@@ -161,7 +163,7 @@ class GrowthConfig:
     zero: str = "down"
     init_scale: float = 0.5
     noise: float = 0.01
-    orthogonalize: str = "newborns"
+    orthogonalize: str = "none"
     nearest_rows: int = 8
     gradient_percentile: float = 90.0
     percentile_scope: str = "global"

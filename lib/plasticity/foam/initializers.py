@@ -278,7 +278,7 @@ def _refine(start: _Start, newborns: Newborns, pairs, reduce) -> None:
     """
     inputs, gradients = pairs
     length = start.scale(start.up)
-    apart = start.layer.config.orthogonalize != "none" and start.count <= inputs.shape[1]
+    apart = start.count <= inputs.shape[1]
     rows = newborns.up
     best = rows.new_zeros(len(rows))
     for _ in range(REFINEMENTS):

@@ -14,7 +14,16 @@ from plasticity.foam.feed_forward import find_blocks
 from plasticity.foam.initializers import GrowthSkipped, check_zero
 from plasticity.foam.layer import GrowableLayer
 from plasticity.foam.merging import merge
-from plasticity.foam.optimizers import MATURE, TAG, YOUNG, OptimizerLink
+from plasticity.foam.optimizers import OptimizerLink
+from plasticity.foam.stepping import (
+    after_step,
+    arm,
+    before_step,
+    cohorts_in_order,
+    parameter_groups,
+    update_statistics,
+)
+from plasticity.foam.tied import save_tied_once
 from plasticity.foam.triggers import Clock, budget, candidates, firing
 
 WRAPPED = "_growable"
@@ -104,7 +113,9 @@ class GrowableModel(nn.Module):
         names = [name for name, _ in self.named_buffers() if not name.startswith("base_model.")]
         self._ddp_params_and_buffers_to_ignore = names
         object.__setattr__(base_model, WRAPPED, True)
-        self._arm()
+        save_tied_once(self)
+        self.register_load_state_dict_post_hook(_place_loaded)
+        arm(self)
 
     def __getattr__(self, name: str):
         try:
@@ -150,24 +161,14 @@ class GrowableModel(nn.Module):
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.01, 0.01, 0.02]
         """
-        base = [p for p in self.base_model.parameters() if p.requires_grad]
-        grown = {YOUNG: [], MATURE: []}
-        for _, _, cohort, tag in self._cohorts():
-            grown[tag].extend(cohort.parameters())
-        young_lr = lr * self.growth_config.young_lr_multiplier
-        return [
-            {"params": base, "lr": lr, "weight_decay": weight_decay},
-            {"params": grown[MATURE], "lr": lr, "weight_decay": weight_decay, TAG: MATURE},
-            {"params": grown[YOUNG], "lr": young_lr, "weight_decay": 0.0, TAG: YOUNG},
-        ]
+        return parameter_groups(self, lr, weight_decay)
 
     def attach_optimizer(self, optimizer, scheduler=None):
         """Tell a model which optimizer trains it, before the scheduler is made if possible.
 
         From then on newborns are registered with it, pressure is measured just before each of its
         steps (gradients accumulated, unscaled; call `update_statistics` yourself before clipping
-        if they are clipped) and neurons age with each. Call it again after `load_state_dict` of a
-        model with other cohorts.
+        if they are clipped) and neurons age with each.
 
         Parameters
         ----------
@@ -194,13 +195,17 @@ class GrowableModel(nn.Module):
             )
         self.detach_optimizer()
         self.link = link
-        for _, _, cohort, tag in self._cohorts():
-            link.place(cohort, tag)
+        self._place_cohorts()
         self._optimizer_handles = [
             link.optimizer.register_step_pre_hook(self._before_step),
             link.optimizer.register_step_post_hook(self._after_step),
         ]
         return optimizer
+
+    def _place_cohorts(self) -> None:
+        self.link.empty()
+        for cohort, tag in cohorts_in_order(self):
+            self.link.place(cohort, tag)
 
     def detach_optimizer(self) -> None:
         """Take the hooks off the attached optimizer, if there is one."""
@@ -208,26 +213,11 @@ class GrowableModel(nn.Module):
             handle.remove()
         self.link = None
 
-    def _cohorts(self) -> Iterator[tuple]:
-        """Yield layer, number, cohort and group of all cohorts, in order of birth."""
-        found = []
-        for index, layer in enumerate(self.layers):
-            for number, cohort in enumerate(layer.cohorts):
-                slots = layer.slots(number)
-                births, ages = layer.neurons.birth[slots], layer.neurons.age[slots]
-                born = births >= 0
-                # Reserved room belongs to the young from the start; it is inert.
-                grown_up = bool(born.any()) and int(ages[born].max()) >= (
-                    self.growth_config.maturation_age
-                )
-                order = int(births.max()) if bool(born.any()) else 2**31 + number
-                found.append((order, index, number, layer, cohort, grown_up))
-        for _, _, number, layer, cohort, grown_up in sorted(found, key=lambda each: each[:3]):
-            yield layer, number, cohort, MATURE if grown_up else YOUNG
-
     def _before_step(self, optimizer, arguments, keywords) -> None:
-        if not self.counted:
-            self.update_statistics(1 / float(getattr(optimizer, "grad_scale", None) or 1.0))
+        before_step(self, optimizer)
+
+    def _after_step(self, optimizer, arguments, keywords) -> None:
+        after_step(self, optimizer)
 
     def update_statistics(self, factor: float = 1.0) -> None:
         """Take the gradients of one optimizer step into the running means.
@@ -240,42 +230,7 @@ class GrowableModel(nn.Module):
         factor : float
             What gradients are multiplied by first (one over the scale of mixed precision).
         """
-        for layer in self.layers:
-            norms = layer.gradient_norms() * factor
-            layer.stepped = torch.isfinite(norms)
-            layer.neurons.update_pressure(
-                norms, self.growth_config.ema_beta, self.growth_config.max_growth_per_step
-            )
-        self.counted = True
-
-    def _after_step(self, optimizer, arguments, keywords) -> None:
-        self.counted = False
-        found_inf = getattr(optimizer, "found_inf", None)
-        if found_inf is not None and float(found_inf):
-            return
-        self.clock.steps += 1
-        for layer in self.layers:
-            layer.neurons.age += layer.stepped & layer.neurons.active
-        young = {id(p) for g in self.link.optimizer.param_groups if g.get(TAG) == YOUNG
-                 for p in g["params"]}  # fmt: skip
-        for _, _, cohort, tag in self._cohorts() if young else ():
-            if tag == MATURE and id(cohort.up) in young:
-                self.link.place(cohort, MATURE)
-                if self.growth_config.freeze_mature:
-                    cohort.requires_grad_(False)
-        self._arm()
-
-    def _arm(self) -> None:
-        """Record tokens for GradMax only while an event may follow."""
-        config, clock = self.growth_config, self.clock
-        soon = (
-            int(clock.steps) + 1 >= config.warmup_steps
-            and int(clock.steps) + 1 - int(clock.last_growth) >= config.growth_cooldown
-        )
-        for layer in self.layers:
-            layer.recorder.recording = soon and config.init == "gradmax"
-            if not soon:
-                layer.recorder.tape.clear()
+        update_statistics(self, factor)
 
     # Growth
 
@@ -370,7 +325,7 @@ class GrowableModel(nn.Module):
         result = GrowthEvent(self, sources, growth_batch, replay_batch).run()
         self.clock.grew()
         self.growth_log.append(result)
-        self._arm()
+        arm(self)
         return result
 
     def _check_wrappers(self) -> None:
@@ -456,6 +411,13 @@ class GrowableModel(nn.Module):
 def attach_optimizer(model: GrowableModel, optimizer, scheduler=None):
     """Tell a growable model which optimizer trains it; see `GrowableModel.attach_optimizer`."""
     return model.attach_optimizer(optimizer, scheduler)
+
+
+def _place_loaded(model: GrowableModel, keys) -> None:
+    """Tell the optimizer of cohorts that came with a checkpoint."""
+    if model.link is not None:
+        model._place_cohorts()
+    arm(model)
 
 
 def _freeze(model: nn.Module, blocks: list, train_base: str) -> None:

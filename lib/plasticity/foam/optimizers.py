@@ -51,14 +51,15 @@ class OptimizerLink:
 
     def __init__(self, optimizer, multiplier: float, scheduler=None):
         self.optimizer = unwrapped(optimizer)
-        missing = [tag for tag in (MATURE, YOUNG) if self._find(tag) is None]
+        missing = [tag for tag in (MATURE, YOUNG) if self.group(tag) is None]
         if missing:
             scheduler = getattr(scheduler, "scheduler", scheduler)
             self._check_scheduler(scheduler)
             for tag in missing:
                 self._add_group(tag, multiplier if tag == YOUNG else 1.0, scheduler)
 
-    def _find(self, tag: str) -> dict | None:
+    def group(self, tag: str) -> dict | None:
+        """Return the young or the mature group."""
         return next((g for g in self.optimizer.param_groups if g.get(TAG) == tag), None)
 
     def _check_scheduler(self, scheduler) -> None:
@@ -88,10 +89,15 @@ class OptimizerLink:
         """Return the identities of all parameters that the optimizer moves."""
         return {id(p) for group in self.optimizer.param_groups for p in group["params"]}
 
+    def empty(self) -> None:
+        """Take all cohorts out of both groups."""
+        for tag in (MATURE, YOUNG):
+            self.group(tag)["params"] = []
+
     def place(self, cohort: nn.Module, tag: str) -> None:
         """Put a cohort's parameters into one of the two groups, out of any other."""
         self.remove(cohort)
-        self._find(tag)["params"].extend(cohort.parameters())
+        self.group(tag)["params"].extend(cohort.parameters())
         if tag == YOUNG:
             keep_in_full(cohort)
 

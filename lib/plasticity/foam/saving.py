@@ -49,8 +49,6 @@ def _split(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             frozen[name] = tensor
         else:
             kept[name] = tensor
-    tied = {tensor.data_ptr() for name, tensor in kept.items() if name.startswith(BASE)}
-    frozen = {name: each for name, each in frozen.items() if each.data_ptr() not in tied}
     return kept, frozen
 
 
@@ -138,7 +136,6 @@ def load(base_model: nn.Module, folder):
         model.unload()
         raise
     model.growth_log = [GrowthResult(**entry) for entry in record["growth_log"]]
-    model._arm()
     return model
 
 
@@ -155,9 +152,8 @@ def _check_shapes(base_model: nn.Module, tensors: dict, record: dict, folder: Pa
 
 def _check_base(model, record: dict, tensors: dict, folder: Path) -> None:
     saved = {name for name in tensors if name.startswith(BASE)}
-    state = {n: t for n, t in model.state_dict().items() if n.startswith(BASE)}
-    tied = {state[name].data_ptr() for name in saved}
-    frozen = {n: t for n, t in state.items() if n not in saved and t.data_ptr() not in tied}
+    state = model.state_dict()
+    frozen = {n: t for n, t in state.items() if n.startswith(BASE) and n not in saved}
     if digest(frozen) != record["base_sha256"]:
         raise OtherBase(
             f"{folder} was grown on another base: the sha256 of its frozen weights is "

@@ -1,0 +1,73 @@
+"""`GrowthCallback`: growth inside `transformers.Trainer`."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from transformers import TrainerCallback
+
+from plasticity.foam.model import GrowableModel
+
+
+class GrowthCallback(TrainerCallback):
+    """Lets a `GrowableModel` grow while `transformers.Trainer` trains it.
+
+    With the trainer's own optimizer nothing else is needed. For training that can be resumed, give
+    the trainer an optimizer that has the groups of newborns from the start::
+
+        optimizer = model.attach_optimizer(torch.optim.AdamW(model.param_groups(lr)))
+        Trainer(model, ..., optimizers=(optimizer, None), callbacks=[GrowthCallback()])
+
+    The trainer clips gradients before anyone can look at them: with `max_grad_norm`, pressure is
+    that of clipped gradients, whose ranking inside a step is the same.
+
+    Parameters
+    ----------
+    check_every : int
+        Optimizer steps between looks at the triggers, at least 1.
+    growth_batch, replay_batch : optional
+        As in `GrowableModel.check_and_grow`.
+
+    Examples
+    --------
+    >>> GrowthCallback(check_every=100).check_every
+    100
+    """
+
+    def __init__(self, check_every: int = 1, growth_batch=None, replay_batch=None):
+        if not isinstance(check_every, int) or check_every < 1:
+            raise ValueError(f"check_every must be a whole number, at least 1, got {check_every!r}")
+        self.check_every = check_every
+        self.growth_batch, self.replay_batch = growth_batch, replay_batch
+
+    def on_train_begin(self, args, state, control, model=None, optimizer=None, **others):
+        """Attach the optimizer, and tell the scheduler of the groups of newborns."""
+        if not isinstance(model, GrowableModel):
+            raise TypeError(
+                f"GrowthCallback needs a GrowableModel, got {type(model).__name__}; wrap it with "
+                "get_growable_model before it is given to the Trainer"
+            )
+        if model.link is None or model.link.optimizer is not getattr(
+            optimizer, "optimizer", optimizer
+        ):
+            model.attach_optimizer(optimizer, others.get("lr_scheduler"))
+
+    def on_step_end(self, args, state, control, model=None, **others):
+        """Grow if it is time to: gradients are gone, the next forward pass has not begun."""
+        if state.global_step % self.check_every == 0:
+            model.check_and_grow(growth_batch=self.growth_batch, replay_batch=self.replay_batch)
+
+    def on_log(self, args, state, control, model=None, logs=None, **others):
+        """Give the logged loss to the plateau trigger; log how many neurons were born."""
+        if logs and "loss" in logs:
+            model.update_loss(float(logs["loss"]))
+        if logs is not None:
+            logs["born"] = model.born
+
+    def on_save(self, args, state, control, model=None, **others):
+        """Write the configuration and the log of events beside the trainer's checkpoint."""
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if folder.is_dir() and state.is_world_process_zero:
+            model.growth_config.save_pretrained(folder)
+            log = [dataclasses.asdict(result) for result in model.growth_log]
+            (folder / "growth_log.json").write_text(json.dumps(log) + "\n", encoding="utf-8")
