@@ -36,6 +36,14 @@ def test_kills_lose_and_tear_nothing(workload, tmp_path):
     assert lives[-1].found > 20
 
 
+def test_a_life_without_a_commit_leaves_what_was_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(kills, "MOST_STEPS", 0)  # killed as soon as it says that it opens
+    monkeypatch.setattr(kills, "MOST_SECONDS", 0)
+    [life] = kills.survive(StoreWorkload, tmp_path / "kept", kills=1)
+    assert life == kills.Life("opening", reported=0, found=0)
+    assert life.same_bits
+
+
 def test_a_commit_that_was_none_is_noticed(tmp_path):
     [life] = kills.survive(ForgetfulWorkload, tmp_path / "kept", kills=1)
     assert life.reported > 0

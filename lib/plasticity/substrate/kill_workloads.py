@@ -48,7 +48,6 @@ class Workload:
     def create(self, folder: Path) -> None:
         """Save it at step 0 into a new folder."""
         subject = self.fresh()
-        self.store(subject).meta["step"] = 0
         subject.save(folder)
         subject.close()
 
@@ -66,7 +65,7 @@ class Workload:
 
     def number(self, subject) -> int:
         """Return the last step that it holds."""
-        return self.store(subject).meta.get("step", 0)
+        return self.store(subject).meta["step"]
 
     def state(self, subject) -> dict[str, bytes]:
         """Return all that it holds, by name."""
@@ -86,6 +85,7 @@ class StoreWorkload(Workload):
         store.create("neurons", NEURON_DTYPE)
         store.create("synapses", SYNAPSE_DTYPE)
         store.create("pending", PENDING_DTYPE)
+        store.meta["step"] = 0
         return store
 
     def open(self, folder, mode="w"):
@@ -133,6 +133,7 @@ class BrainWorkload(Workload):
         brain.relation("acts", rule="reward", learning_rate=0.2)
         brain.relation("moments", rule="adam")
         brain.group("rivals", winners=3)
+        brain.store.meta["step"] = 0
         return brain
 
     def open(self, folder, mode="w"):
