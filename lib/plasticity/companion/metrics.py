@@ -65,6 +65,9 @@ METRICS: dict[str, Metric] = {
     "copied_share": Metric("percent", None),
     "calibration_error": Metric("percentage points", LOWER),
     "agreement_of_two_hundred": Metric("of 200", HIGHER),
+    "agreeing_digits": Metric("digits", HIGHER),
+    "compared_digits": Metric("digits", None),
+    "answered_class": Metric("class", None),
     # cost
     "parameters": Metric("parameters", LOWER),
     "parameter_share": Metric("percent", LOWER),
@@ -259,6 +262,7 @@ METRICS: dict[str, Metric] = {
     "generates_without_given_classes": Metric("check", HIGHER),
     "cannot_be_beaten": Metric("check", HIGHER),
     "self_play_diverges": Metric("check", None),
+    "accuracy_exceeds_source": Metric("check", HIGHER),
     "planner_learns_from_world_model": Metric("check", HIGHER),
 }
 

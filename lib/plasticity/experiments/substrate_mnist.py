@@ -322,3 +322,34 @@ def _tsetlin(config, seed, images, labels):
 
 def _bits(images: np.ndarray) -> np.ndarray:
     return (images > 75).reshape(len(images), -1).astype(np.uint32)
+
+
+def reasons(model: ImageClassifier, place: int, k: int = 8) -> dict:
+    """Return why a digit of the test is answered as it is: the contexts that spoke most.
+
+    Parameters
+    ----------
+    model : ImageClassifier
+        Trained.
+    place : int
+        Of the digit in the test.
+    k : int
+        Contexts to list.
+
+    Returns
+    -------
+    dict
+        ``grid``, the digit as the filters see it; ``title``; ``label`` and ``answer``;
+        ``reasons``, for each context its vote for the answer and the part of the grid that its
+        block sees: (vote, top row, left column, rows, columns).
+    """
+    images, labels = digits("test")
+    answer, graph = int(model.predict(images[place][None])[0]), model.graph_
+    found = []
+    for vote, bank, row, column, _ in graph.explain(images[place], answer, k):
+        (top, tall), (left, wide) = (bank.seen(graph.encoder.side, b) for b in (row, column))
+        found.append((vote, top, left, tall, wide))
+    label = int(labels[place])
+    title = f"{label}, right" if label == answer else f"{label}, taken for {answer}"
+    grid = model.encoder(images[place][None])[0]
+    return {"grid": grid, "title": title, "label": label, "answer": answer, "reasons": found}

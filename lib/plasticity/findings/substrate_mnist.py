@@ -1,0 +1,213 @@
+"""What the chapter on digits says, made from the numbers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from plasticity.companion.statistics import (
+    Interval,
+    mean_interval,
+    paired_difference,
+    values_by_seed,
+)
+from plasticity.companion.tables import cell
+from plasticity.experiments.substrate_mnist import SOURCE_ACCURACY
+
+# What the source says, and what this project set out to reach.
+SOURCE = {"accuracy": SOURCE_ACCURACY, "kilobytes": 501.0, "seconds": 60.0}
+GOALS = {"filters": (200.0, 99.35), "filters_small": (24.0, 99.0)}  # kilobytes, percent
+GOAL_SECONDS = 60.0
+WHOLE = "filters_held_out"
+PARTS = {
+    "as_they_lie": "digits as they lie, not upright",
+    "still": "no moves at random",
+    "one_bank": "one bank of filters, not two",
+    "random_filters": "random filters, not learnt",
+    "hard_blocks": "blocks that do not overlap",
+}
+
+
+def learners(rows: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Set out what every learner reaches on the test, and what it costs.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows.
+    names : mapping of str to str
+        Names to show for the variants.
+
+    Returns
+    -------
+    DataFrame
+        Texts: accuracy in percent with its interval, kilobytes, seconds to learn, cores used.
+    """
+    lines = {}
+    for variant, name in names.items():
+        accuracy = _of(rows, "accuracy", variant, "test")
+        if accuracy is None:
+            continue
+        costs = [("kilobytes", "packed"), ("seconds", "train"), ("cores_used", "train")]
+        found = [_of(rows, metric, variant, split) for metric, split in costs]
+        size, seconds, cores = (one.mean for one in found)
+        lines[name] = [
+            _text(accuracy),
+            f"{size:,.1f}",
+            f"{seconds:,.1f}",
+            f"{cores:.1f}",
+            str(accuracy.count),
+        ]
+    columns = ["test, %", "kilobytes", "seconds to learn", "cores used", "seeds"]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+
+
+def differences(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy without each part minus that of the whole, on digits held out, by seed.
+
+    Returns
+    -------
+    DataFrame
+        Index: what is changed. Columns mean, low, high, in points.
+    """
+    found = {}
+    for variant, name in PARTS.items():
+        if not values_by_seed(rows, "accuracy", variant, "validation").empty:
+            one = paired_difference(rows, "accuracy", variant, WHOLE, "validation")
+            found[name] = (one.mean, one.low, one.high)
+    return pd.DataFrame.from_dict(found, orient="index", columns=["mean", "low", "high"])
+
+
+def agreement(rows: pd.DataFrame) -> pd.DataFrame:
+    """Set out on how many digits of the test spread and the fast path say exactly the same."""
+    lines = {}
+    for variant in GOALS:
+        same, compared = (
+            values_by_seed(rows, metric, variant, "test")
+            for metric in ("agreeing_digits", "compared_digits")
+        )
+        for seed in same.index:
+            lines[variant, seed] = [f"{compared[seed]:,.0f}", f"{same[seed]:,.0f}"]
+    table = pd.DataFrame.from_dict(lines, orient="index", columns=["compared", "exactly equal"])
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["learner", "seed"])
+    return table
+
+
+def sentences(rows: pd.DataFrame) -> str:
+    """Say in Markdown what became of the digits, failures included.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``substrate_mnist``, all its variants.
+
+    Returns
+    -------
+    str
+    """
+    said = [_source(rows), *(_goal(rows, variant) for variant in GOALS), _agreeing(rows)]
+    said += [_rounding(rows), _adam(rows), _parts(rows), _peers(rows)]
+    return "\n".join(f"- {sentence}" for sentence in said if sentence)
+
+
+def _of(rows: pd.DataFrame, metric: str, variant: str, split: str) -> Interval | None:
+    values = values_by_seed(rows, metric, variant, split)
+    return None if values.empty else mean_interval(values.to_numpy())
+
+
+def _text(found: Interval, form: str = "{:.2f}") -> str:
+    return cell(found.mean, found.low, found.high, form)
+
+
+def _source(rows: pd.DataFrame) -> str:
+    accuracy = _of(rows, "accuracy", "reference_recipe", "test")
+    size = _of(rows, "kilobytes", "reference_recipe", "packed")
+    seconds = _of(rows, "seconds", "reference_recipe", "train")
+    reached = "reaches" if accuracy.mean >= SOURCE["accuracy"] else "does not reach"
+    return (
+        f"The source's recipe {reached} what the source says, {SOURCE['accuracy']} %: "
+        f"{_text(accuracy)} %, with {size.mean:,.0f} KB of neurons and synapses (the source says "
+        f"{SOURCE['kilobytes']:.0f}), learnt in {seconds.mean:.1f} s (it says "
+        f"{SOURCE['seconds']:.0f})."
+    )
+
+
+def _goal(rows: pd.DataFrame, variant: str) -> str:
+    kilobytes, goal = GOALS[variant]
+    accuracy, size = (
+        _of(rows, "accuracy", variant, "test"),
+        _of(rows, "kilobytes", variant, "packed"),
+    )
+    seconds, graph = (
+        _of(rows, "seconds", variant, "train"),
+        _of(rows, "kilobytes", variant, "graph"),
+    )
+    checks = {
+        "accuracy": accuracy.mean >= goal,
+        "size": size.mean <= kilobytes,
+        "time": seconds.mean <= GOAL_SECONDS,
+    }
+    missed = [name for name, met in checks.items() if not met]
+    verdict = f"missed: {', '.join(missed)}" if missed else "all met"
+    return (
+        f"Filters and contexts{', small' * (variant != 'filters')}: {_text(accuracy)} % of the "
+        f"test with {size.mean:.1f} KB, learnt in {seconds.mean:.1f} s on this machine. The goals "
+        f"were {goal} % with {kilobytes:.0f} KB in {GOAL_SECONDS:.0f} s: {verdict}. Laid out as a "
+        f"graph, with the filters at every place, it takes "
+        f"{graph.mean / 1000:.1f} MB."
+    )
+
+
+def _agreeing(rows: pd.DataFrame) -> str:
+    table = agreement(rows)
+    equal = (table["compared"] == table["exactly equal"]).all()
+    state = "on every one" if equal else "NOT on every one"
+    return (
+        f"Spread and the fast path agree exactly {state} of the digits compared, contexts and "
+        "whole scores alike."
+    )
+
+
+def _rounding(rows: pd.DataFrame) -> str:
+    whole = values_by_seed(rows, "accuracy", "filters", "test")
+    exact = values_by_seed(rows, "accuracy", "filters", "test, unrounded")
+    return (
+        "Making votes whole numbers of one byte changes the accuracy on the test by "
+        f"{_text(mean_interval((whole - exact).to_numpy()), '{:+.3f}')} points."
+    )
+
+
+def _adam(rows: pd.DataFrame) -> str:
+    found = paired_difference(rows, "accuracy", "adam", "plain", "validation")
+    return (
+        "Adam's step in the source's recipe, against the mistakes alone, on digits held out: "
+        f"{_text(found, '{:+.2f}')} points ({_side(found)})."
+    )
+
+
+def _parts(rows: pd.DataFrame) -> str:
+    parts = [f"{name} {cell(*row, '{:+.2f}')}" for name, row in differences(rows).iterrows()]
+    return f"Taken from the whole, on digits held out, in points: {'; '.join(parts)}."
+
+
+def _peers(rows: pd.DataFrame) -> str:
+    own, parts = _of(rows, "accuracy", "filters", "test"), []
+    for peer in ("svm", "neighbours", "perceptron", "tsetlin"):
+        found = _of(rows, "accuracy", peer, "test")
+        if found is not None:
+            parts.append(f"{peer} {own.mean - found.mean:+.2f}")
+    return f"Minus each peer on the test, in points: {'; '.join(parts)}." if parts else ""
+
+
+def _side(found: Interval) -> str:
+    if np.isnan(found.low):
+        return "one seed, so no interval"
+    if found.low > 0:
+        return "it helps"
+    return "it hurts" if found.high < 0 else "no difference can be told"
+
+
+def mistakes(rows: pd.DataFrame, variant: str, seed: int) -> pd.Series:
+    """Return what each digit of the test that was got wrong was taken for, by its place."""
+    own = (rows["variant"] == variant) & (rows["seed"] == seed) & (rows["split"] == "mistakes")
+    return rows[own].set_index("step")["value"].astype(int).sort_index()
