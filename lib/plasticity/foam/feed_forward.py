@@ -213,7 +213,8 @@ def _compare(block: FeedForward) -> None:
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randn(1, 2, block.size, generator=generator).to(block.device, block.dtype)
     modes = [(module, module.training) for module in block.module.modules()]
-    block.module.eval()
+    if not block.quantised:  # bitsandbytes packs 4-bit layers anew when they are evaluated
+        block.module.eval()
     try:
         hidden = block.activation(block.inputs[0](tokens))
         read = block.down(hidden if block.gate is None else hidden * block.up(tokens))

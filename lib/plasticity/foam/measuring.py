@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from plasticity.foam.feed_forward import is_quantised
 from plasticity.foam.recording import activation_means
 
 
@@ -42,6 +43,9 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     """Evaluate without dropout and without torch.compile, then put every module's mode back."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
+    for module, mode in modes:  # bitsandbytes packs 4-bit layers anew when they are evaluated
+        if isinstance(getattr(module, "weight", None), Tensor) and is_quantised(module):
+            module.training = mode
     try:
         with torch.compiler.set_stance("force_eager"):
             yield

@@ -5,6 +5,8 @@ learning-rate scheduler does: schedulers do not cope with groups that come later
 comes of age changes group; its state is keyed by its parameters and goes with it.
 """
 
+import sys
+
 import torch
 from torch import Tensor, nn
 
@@ -115,12 +117,10 @@ class OptimizerLink:
 
 def keep_in_full(cohort: nn.Module) -> None:
     """Have bitsandbytes, where it is used, keep the moments of newborns in 32 bits."""
-    import sys
-
     library = sys.modules.get("bitsandbytes")
     if library is not None:
         manager = library.optim.GlobalOptimManager.get_instance()
-        manager.register_parameters(list(cohort.parameters()))
+        # By parameter, never by position: those of other groups would be meant.
         for parameter in cohort.parameters():
             manager.override_config(parameter, "optim_bits", 32)
 
