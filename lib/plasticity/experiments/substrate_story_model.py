@@ -45,6 +45,7 @@ class Config(ExperimentConfig):
     stories: int = setting(0, "training stories, the first of them; 0 for all")
     sampled: int = setting(0, "sampled stories to train on besides; the reference has none")
     learnt: int = setting(0, "stories that the weights are learnt from; 0 for all")
+    passes: int = setting(1, "times that each of them is read")
     learn: bool = setting(True, "whether weights are learnt; else only the first chain speaks")
     order: int = setting(5, "longest n-gram of Kneser-Ney")
     longest: int = setting(5, "words in the longest context of the first chain")
@@ -62,6 +63,7 @@ class Config(ExperimentConfig):
         check_choice("split", self.split, ("validation", "test"))
         for name in ("stories", "sampled", "learnt", "words", "scored"):
             check_range(name, getattr(self, name), 0, 10_000_000)
+        check_range("passes", self.passes, 1, 100)
         check_range("order", self.order, 1, 9)
         check_range("longest", self.longest, 1, 9)
         for kind in self.states:
@@ -150,9 +152,11 @@ def trained(config: Config, seed: int, given: Stories) -> tuple[StoryModel, dict
     stream = Stream.of(given.train)
     model = StoryModel.counted(stream, given.vocabulary, config.parts)
     counted = time.perf_counter()
-    order = np.random.default_rng(seed).permutation(len(given.train))
+    random = np.random.default_rng(seed)
+    chosen = random.permutation(len(given.train))[: config.learnt or None]
     if config.learn:
-        model.learn(stream, order[: config.learnt or None])
+        passes = [random.permutation(chosen) for _ in range(config.passes)]
+        model.learn(stream, np.concatenate(passes))
     learnt = time.perf_counter()
     return model, {"build_seconds": counted - started, "learning_seconds": learnt - counted}
 

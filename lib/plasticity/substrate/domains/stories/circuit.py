@@ -82,9 +82,7 @@ class Circuit:
             )
         self.chains, self.words = counts.chains, words
         self.ends = np.cumsum([0, *map(len, self.chains)])
-        self.names, ids = zip(
-            *(np.unique(level.names, return_inverse=True) for level in counts.levels), strict=True
-        )
+        self.names, ids = zip(*(_numbered(level.names) for level in counts.levels), strict=True)
         self._contexts = np.cumsum([0, *map(len, self.names)])
         self._synapses = np.cumsum([0, *(len(level.words) for level in counts.levels)])
         self._pairs = [own * words + lv.words for own, lv in zip(ids, counts.levels, strict=True)]
@@ -173,6 +171,13 @@ class Circuit:
             at = np.searchsorted(pairs, own + stream.words[there])
             edges[place, there] = at + self._synapses[place]
         return edges
+
+
+def _numbered(names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each of ascending names once, and at which of them every one stands."""
+    new = np.ones(len(names), np.bool_)
+    new[1:] = names[1:] != names[:-1]
+    return names[new], np.cumsum(new) - 1
 
 
 def discounts_of(counts: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from plasticity.substrate.domains.stories.text import Stream, Vocabulary
 
 WORDS = (1, 2, 3, 4, 5)
 SKIPS = ((2, 3, 4), (1, 3, 4), (1, 2, 4, 5))
+WEAKEST = 0.02  # weaker synapses of states vanish once learning ends
 NOTHING = np.zeros((0, 0), np.int32)
 
 
@@ -32,7 +33,8 @@ class Parts:
     states : tuple of str
         Kinds of states that speak, of `states.KINDS`.
     rates : tuple of two floats
-        Learning rates of single weights and of the states' synapses.
+        Learning rates of single weights and of the states' synapses, at the first story; they
+        fall evenly to 0.
 
     Raises
     ------
@@ -43,7 +45,7 @@ class Parts:
     chains: tuple[Chain, ...] = (WORDS, *SKIPS)
     memory: bool = True
     states: tuple[str, ...] = KINDS
-    rates: tuple[float, float] = (0.3, 0.1)
+    rates: tuple[float, float] = (1.2, 0.5)
 
     def __post_init__(self):
         """Check kinds and rates."""
@@ -124,7 +126,7 @@ class StoryModel:
         stream : Stream
             Every story of it has been counted.
         order : ndarray of int, optional
-            Which stories, in which order; all, as they stand, unless given.
+            Which stories, in which order, repeats allowed; all, as they stand, unless given.
 
         Returns
         -------
@@ -134,7 +136,10 @@ class StoryModel:
         found = self.circuit.find(stream)
         edges = self.circuit.synapses(stream, found)
         order = np.arange(len(stream.starts) - 1) if order is None else np.asarray(order)
-        return self._read(stream, found, order, self.parts.rates, edges, threads=1)[0]
+        logs, _ = self._read(stream, found, order, self.parts.rates, edges)
+        states = self.weights.states
+        states[np.abs(states) < WEAKEST] = 0
+        return logs
 
     def log_probabilities(self, stream: Stream, threads: int = 1) -> np.ndarray:
         """Return the natural logarithm of the probability of each place's word; 0 at beginnings.
