@@ -57,7 +57,7 @@ class Config(ExperimentConfig):
     rule: str = setting("adam", "levels only: adam or delta")
     sizes: tuple[int, ...] = setting((7, 5), "filters only: rows of a filter, for each bank")
     filters: int = setting(8, "filters in a bank, 1 to 8")
-    blocks: int = setting(6, "rows of blocks")
+    blocks: tuple[int, ...] = setting((6, 6), "rows of blocks, for each bank")
     reach: float = setting(1.0, "from the middle of a block to its end, in blocks")
     upright: bool = setting(True, "centre digits and undo their lean")
     jitter: float = setting(1.0, "how far digits are moved at random, in multiples of the usual")
@@ -77,6 +77,7 @@ class Config(ExperimentConfig):
         check_range("threads", self.threads, 1, 64)
         check_range("compared", self.compared, 0, 10**9)
         check_range("number of banks", len(self.sizes), 1, 10)
+        check_range("number of blocks", len(self.blocks), len(self.sizes), len(self.sizes))
         check_range("jitter", self.jitter, 0, 5)
         check_range("patches", self.patches, 0, 10**8)
         check_range("number of points", len(self.points), bool(self.by), 100 * bool(self.by))
@@ -85,7 +86,8 @@ class Config(ExperimentConfig):
     @property
     def banks(self) -> tuple[Bank, ...]:
         """The banks of filters."""
-        return tuple(Bank(size, self.filters, self.blocks, self.reach) for size in self.sizes)
+        pairs = zip(self.sizes, self.blocks, strict=True)
+        return tuple(Bank(size, self.filters, blocks, self.reach) for size, blocks in pairs)
 
 
 def datasets(config: Config) -> tuple[str, ...]:

@@ -140,17 +140,18 @@ class ImageClassifier:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return the class of each picture; of equal scores the first."""
-        return self.classes_[self.decision_function(images).argmax(axis=1)]
+        places = self.decision_function(images).argmax(axis=1)
+        return self.classes_[places]
 
     def score(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Return the share of pictures whose class is predicted, 0 to 1."""
         return float(np.mean(self.predict(images) == np.asarray(labels)))
 
     def packed(self) -> dict[str, np.ndarray]:
-        """Return all that has to be kept: filters and votes, one byte a weight."""
+        """Return all that has to be kept, in C order: filters and votes, one byte a weight."""
         filters = enumerate(self._fitted().filters)
         kept = {f"filters {place}": bank.astype(np.int8) for place, bank in filters}
-        return {**kept, "votes": self.votes_}
+        return {**kept, "votes": np.ascontiguousarray(self.votes_)}
 
     def restore(self, packed: dict[str, np.ndarray], classes: np.ndarray) -> Self:
         """Take filters and votes from what `packed` returned; return the classifier itself."""

@@ -196,7 +196,7 @@ def whole_filters(weights: np.ndarray) -> np.ndarray:
     ndarray of float32, shape (filters, size, size)
         -127 to 127.
     """
-    filters = weights.T.astype(float)
+    filters = np.array(weights.T, float, order="C")
     filters -= filters.mean(axis=1, keepdims=True)
     largest = np.abs(filters).max(axis=1, keepdims=True)
     size = round(weights.shape[0] ** 0.5)

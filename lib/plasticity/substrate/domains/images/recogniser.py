@@ -65,7 +65,7 @@ class ImageRecogniser(Voting):
         seed: int = 0,
     ):
         self.encoder, self.banks = encoder or ImageEncoder(), tuple(banks)
-        self.filters = [np.asarray(bank, np.float32) for bank in filters]
+        self.filters = [np.ascontiguousarray(bank, np.float32) for bank in filters]
         contexts = _checked(self.filters, self.banks)
         self.members = [bank.members(self.encoder.side) for bank in self.banks]
         brain = Brain(seed=seed)
@@ -138,12 +138,15 @@ class ImageRecogniser(Voting):
 
     def describe(self, context: int) -> tuple[Bank, int, int, int]:
         """Return what a context stands for: its bank, row and column of the block, and code."""
+        if not 0 <= context < len(self.contexts):
+            raise IndexError(f"context is {context}; allowed: 0 to {len(self.contexts) - 1}")
+        first = 0
         for bank in self.banks:
-            if context < bank.contexts:
-                block, code = context >> bank.filters, context & ((1 << bank.filters) - 1)
-                return bank, block // bank.blocks, block % bank.blocks, code
-            context -= bank.contexts
-        raise IndexError(f"context is {context} beyond the last, {len(self.contexts) - 1}")
+            own, first = context - first, first + bank.contexts
+            if context < first:
+                break
+        block, code = own >> bank.filters, own & ((1 << bank.filters) - 1)
+        return bank, block // bank.blocks, block % bank.blocks, code
 
 
 def _checked(filters: Sequence[np.ndarray], banks: Sequence[Bank]) -> int:
