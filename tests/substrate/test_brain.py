@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plasticity.substrate import NEURON_DTYPE, SYNAPSE_DTYPE, Brain
+from plasticity.substrate import NEURON_DTYPE, SYNAPSE_DTYPE, Brain, spreading
 from plasticity.substrate.reference import ReferenceBrain, ReferenceNeuron
 from plasticity.substrate.reference import random_bits as reference_bits
 from plasticity.substrate.structures import PENDING_DTYPE
@@ -247,6 +247,26 @@ def test_threads_change_no_bit(threads):
     assert (one.edges() == many.edges()).all()
     left, right = (b.spread(np.arange(500), cycles=2) for b in (one, many))
     assert (left.activations == right.activations).all()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_threads_change_no_bit_of_what_neurons_make_of_their_input(threads, monkeypatch):
+    monkeypatch.setattr(spreading, "SHARED", 1)
+    generator = np.random.default_rng(7)
+    leaks, thresholds = generator.random((2, 501))
+    ends, weights = generator.integers(0, 501, (2, 3000)), generator.normal(size=3000)
+    found = []
+    for brain in (Brain(), Brain(threads=threads)):
+        brain.grow(501, leak=leaks, threshold=thresholds - 0.5, bias=0.01, group="all")
+        brain.group("all", winners=100)
+        brain.connect(*ends, weights)
+        brain.memory.hold([5, 500])
+        emission = brain.spread(np.arange(501), cycles=3, goal={0: 0.5, 400: -1.0}, trace=True)
+        last = emission.cycles[-1]
+        parts = last.kept, last.scales, last.constants, last.activations, last.emitted
+        found.append([*parts, emission.neurons, emission.values, brain.get(last.hit, "fires")])
+    assert len(found[0][5]) == 100  # the competition took part
+    assert all(np.array_equal(*pair) for pair in zip(*found, strict=True))
 
 
 def test_random_bits_are_those_of_the_reference():

@@ -122,7 +122,7 @@ class Brain(Anatomy):
             if trace:
                 traced.append(self._trace(cycle, carried))
             done.append(cycle)
-            frontier = spreading.emission(cycle)
+            frontier = spreading.emission(cycle, self.threads)
         if trace:
             self._traced = traced
         return Emission(*frontier, cycle.hit, cycle.activations, done, self)

@@ -141,15 +141,14 @@ def integrate(
         extras = _spread_over(hit, goals, 0), _spread_over(hit, boosts, 1)
     activations, fired = np.empty(len(hit), np.float32), np.empty(len(hit), np.bool_)
     parts = tuple(np.empty(len(hit) * traced, np.float32) for _ in range(3))
-    threads = threads if len(hit) >= SHARED else 1
-    cuts = [slice(*cut) for cut in pairwise(np.linspace(0, len(hit), threads + 1).astype(int))]
+    cuts = _cuts(len(hit), threads)
     records = words(neurons, np.float32), words(neurons, np.uint32)
     each = (hit, totals, activations, fired), extras, parts
-    with workers(threads) as run:
+    with workers(len(cuts)) as run:
         run(
             _integrate,
-            [records] * threads,
-            [np.uint32(tick & LAST)] * threads,
+            [records] * len(cuts),
+            [np.uint32(tick & LAST)] * len(cuts),
             *([tuple(column[cut] for column in columns) for cut in cuts] for columns in each),
         )
     return Cycle(tick, *frontier, hit, totals, *parts, activations, fired)
@@ -194,18 +193,39 @@ def compete(cycle: Cycle, neurons: np.ndarray, winners: np.ndarray) -> None:
 
 
 @numba.njit(**KERNEL)
-def _emission(hit, activations, emitted):
-    count = emitted.sum()
-    neurons, values = np.empty(count, np.uint32), np.empty(count, np.float32)
+def _emit(hit, activations, emitted, neurons, values):
     at = 0
     for i in range(len(hit)):
-        if at == count:
-            break
+        if at == len(neurons):
+            return
         neurons[at], values[at] = hit[i], activations[i]  # overwritten by the next if not emitted
         at += emitted[i]
+
+
+def emission(cycle: Cycle, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a cycle emits into the next: indexes, ascending, and activations.
+
+    Parameters
+    ----------
+    cycle : Cycle
+    threads : int
+        1 or more; the result does not depend on it.
+
+    Returns
+    -------
+    neurons, values : ndarray of uint32 and float32
+    """
+    cuts = _cuts(len(cycle.hit), threads)
+    ends = np.cumsum([0, *(np.count_nonzero(cycle.emitted[cut]) for cut in cuts)]).tolist()
+    neurons, values = np.empty(ends[-1], np.uint32), np.empty(ends[-1], np.float32)
+    places = [slice(*span) for span in pairwise(ends)]
+    columns = [[c[cut] for cut in cuts] for c in (cycle.hit, cycle.activations, cycle.emitted)]
+    with workers(len(cuts)) as run:
+        run(_emit, *columns, [neurons[place] for place in places], [values[p] for p in places])
     return neurons, values
 
 
-def emission(cycle: Cycle) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a cycle emits into the next: indexes, ascending, and activations."""
-    return _emission(cycle.hit, cycle.activations, cycle.emitted)
+def _cuts(count: int, threads: int) -> list[slice]:
+    """Cut so many neurons into a part for each thread, or leave them whole where they are few."""
+    parts = threads if count >= SHARED else 1
+    return [slice(*cut) for cut in pairwise(np.linspace(0, count, parts + 1).astype(int).tolist())]
