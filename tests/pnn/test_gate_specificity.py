@@ -107,7 +107,7 @@ def test_differences_are_paired_and_the_drops_lie_in_their_bounds(rows):
 def test_the_verdict_needs_the_whole_interval_beyond_both_scalings(helps):
     tokens = 200
     texts = np.arange(tokens) // 2
-    resample = experiment._resampler(texts, 200, np.random.default_rng(0))
+    resample = statistics.cluster_resampler(texts, 200, np.random.default_rng(0))
     lost = {
         (0, "opposite"): (np.full(tokens, 0.5), None),
         (0, "opposite, forward"): (np.full(tokens, 0.1), None),
@@ -116,12 +116,6 @@ def test_the_verdict_needs_the_whole_interval_beyond_both_scalings(helps):
     rows = {row[1:3]: row[3] for row in experiment._contrast_rows(lost, resample)}
     assert rows["test", "anti_gate_worse_than_matched_scaling"] == helps
     assert rows["opposite, forward", "drop_difference"] == pytest.approx(40)
-
-
-def test_texts_are_resampled_whole():
-    values, texts = np.array([1.0, 1.0, 0.0]), np.array([3, 3, 7])
-    means = experiment._resampler(texts, 500, np.random.default_rng(0))(values)
-    assert set(np.round(means, 3)) == {0.0, 0.667, 1.0}
 
 
 def test_hidden_tokens_are_put_back_before_masks_are_drawn_again(corpus, monkeypatch):

@@ -126,6 +126,34 @@ def bootstrap_interval(
     return Interval(estimate, float(found.low), float(found.high), count)
 
 
+def cluster_resampler(clusters: np.ndarray, resamples: int, rng: np.random.Generator) -> Callable:
+    """Return what maps values to their means where whole clusters, such as texts, are drawn again.
+
+    Parameters
+    ----------
+    clusters : ndarray of int, shape (values,)
+        Which cluster each value belongs to: values of one are not independent.
+    resamples : int
+        How often they are drawn, as many as there are, with replacement.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    callable
+        From an ndarray of shape (values,) to one of shape (resamples,).
+
+    Examples
+    --------
+    >>> means = cluster_resampler(np.array([3, 3, 7]), 200, np.random.default_rng(0))
+    >>> sorted(set(means(np.array([1.0, 1.0, 0.0])).round(2).tolist()))
+    [0.0, 0.67, 1.0]
+    """
+    _, clusters = np.unique(clusters, return_inverse=True)
+    count, sizes = clusters.max() + 1, np.bincount(clusters)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    return lambda values: (drawn @ np.bincount(clusters, values)) / (drawn @ sizes)
+
+
 def values_by_seed(
     rows: pd.DataFrame,
     metric: str,

@@ -18,6 +18,7 @@ import pandas as pd
 
 from plasticity.companion import metrics
 from plasticity.companion.configuration import Runtime, check_choice, check_range, setting
+from plasticity.companion.statistics import cluster_resampler
 from plasticity.experiments import pnn_refinement
 from plasticity.experiments.pnn_refinement import datasets
 
@@ -215,7 +216,7 @@ def _paired_rows(model, corpus, config: Config, seed: int) -> list[tuple]:
     score = _scorer(model, (ids, labels), corpus.pad_token_id, config.draws)
     plain = score(identity, 0, "nothing")
     lost = {key: plain - score(change, *key) for key, change in changes.items()}
-    resample = _resampler(texts, config.resamples, np.random.default_rng(seed))
+    resample = cluster_resampler(texts, config.resamples, np.random.default_rng(seed))
     rows = []
     for (step, name), (hits, losses) in lost.items():
         drops = resample(hits)
@@ -275,14 +276,6 @@ def _size(model, ids, change: "Change", step: int, pad_token_id: int | None) -> 
     with torch.no_grad(), intervene(model, Intervention("gate", meter, {step} if step else None)):
         model.pnn(ids, mask)
     return meter.mean()
-
-
-def _resampler(texts: np.ndarray, resamples: int, rng: np.random.Generator) -> Callable:
-    """Return what maps a value of each token to its means where whole texts are drawn again."""
-    _, texts = np.unique(texts, return_inverse=True)
-    count, tokens = texts.max() + 1, np.bincount(texts)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return lambda values: (drawn @ np.bincount(texts, values)) / (drawn @ tokens)
 
 
 def _contrast_rows(lost: dict[tuple[int, str], np.ndarray], resample: Callable) -> list[tuple]:
