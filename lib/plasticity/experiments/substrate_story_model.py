@@ -32,7 +32,7 @@ HELD = 0.1  # share of the training stories, the last, that settings are chosen 
 CLOZES = 500
 TOPS = (1, 5, 10)
 PROMPTS = ("once upon a time", "the little girl", "tom and")
-SUMS = 200  # places at which the probabilities of all words are added up
+SUMMED = 5  # stories in which the probabilities of all words are added up at every place
 Row = tuple[int, str, str, float]
 
 
@@ -149,14 +149,14 @@ def trained(config: Config, seed: int, given: Stories) -> tuple[StoryModel, dict
         ``build_seconds``, ``learning_seconds``.
     """
     started = time.perf_counter()
-    stream = Stream.of(given.train)
-    model = StoryModel.counted(stream, given.vocabulary, config.parts)
+    model = StoryModel.counted(Stream.of(given.train), given.vocabulary, config.parts)
     counted = time.perf_counter()
     random = np.random.default_rng(seed)
     chosen = random.permutation(len(given.train))[: config.learnt or None]
     if config.learn:
-        passes = [random.permutation(chosen) for _ in range(config.passes)]
-        model.learn(stream, np.concatenate(passes))
+        order = [random.permutation(len(chosen)) for _ in range(config.passes)]
+        own = Stream.of([given.train[story] for story in chosen])
+        model.learn(own, np.concatenate(order))
     learnt = time.perf_counter()
     return model, {"build_seconds": counted - started, "learning_seconds": learnt - counted}
 
@@ -181,8 +181,8 @@ def _graph(config: Config, seed: int) -> Iterator[Row]:
         config, logs[stream.scored], stream.words[stream.scored], len(given.vocabulary)
     )
     random = np.random.default_rng([seed, 1])
-    places = random.permutation(np.flatnonzero(stream.scored))[:SUMS]
-    sums = model.probabilities(stream, np.sort(places)).sum(axis=1, dtype=float)
+    some = Stream.of(given.scored[:SUMMED])
+    sums = model.probabilities(some, np.flatnonzero(some.scored)).sum(axis=1, dtype=float)
     yield 0, config.split, "probability_error", np.abs(sums - 1).max()
     if config.cloze:
         yield from _told(config, model, stream, random)

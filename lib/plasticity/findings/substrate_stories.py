@@ -30,15 +30,10 @@ ABLATIONS = {
     "without_learning": "without learning: the first chain",
     "validation_kneser_ney": "Kneser-Ney, order 5",
 }
+_SIZES = ("scale_500", "scale_1000", "validation", "scale_real", "scale_5000", "scale_all")
 SCALING = {
-    "graph": ("scale_500", "scale_1000", "validation", "scale_5000", "scale_all"),
-    "Kneser-Ney, order 5": (
-        "scale_500_kneser_ney",
-        "scale_1000_kneser_ney",
-        "validation_kneser_ney",
-        "scale_5000_kneser_ney",
-        "scale_all_kneser_ney",
-    ),
+    "graph": _SIZES,
+    "Kneser-Ney, order 5": tuple(f"{size}_kneser_ney" for size in _SIZES),
 }
 
 
