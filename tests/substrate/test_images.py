@@ -18,7 +18,7 @@ from plasticity.substrate.domains.images.filters import (
 )
 from plasticity.substrate.domains.images.levels import LevelRecogniser
 from plasticity.substrate.domains.images.recogniser import ImageRecogniser
-from plasticity.substrate.domains.images.voting import whole_votes
+from plasticity.substrate.domains.images.voting import pack, unpack, whole_votes
 from plasticity.substrate.fast_images import FastRecogniser, learn_filters, verify_recogniser
 from plasticity.substrate.fast_levels import (
     active_levels,
@@ -361,6 +361,19 @@ def test_whole_votes_are_cut_off_where_they_are_told_to():
     assert not whole_votes(np.zeros((2, 2))).any()
     with pytest.raises(ValueError, match=r"clip is 0\.0; allowed: above 0 and up to 1"):
         whole_votes(votes, 0.0)
+    with pytest.raises(ValueError, match="bits is 9; allowed: 2 to 8"):
+        whole_votes(votes, bits=9)
+
+
+@given(SEEDS, st.integers(2, 8), st.integers(1, 5), st.integers(2, 7))
+@settings(max_examples=30, deadline=None)
+def test_packed_votes_come_back(seed, bits, contexts, classes):
+    most = 2 ** (bits - 1) - 1
+    votes = np.random.default_rng(seed).integers(-most, most + 1, (contexts, classes), np.int8)
+    packed = pack(votes, bits)
+    assert packed.nbytes == (votes.size if bits > 4 else -(-votes.size // 2))
+    np.testing.assert_array_equal(unpack(packed, bits, classes), votes)
+    assert np.abs(whole_votes(votes + 0.25, bits=bits)).max() <= most
 
 
 # The classifier: other sizes, values and labels, with the same code
@@ -380,13 +393,15 @@ def test_pictures_of_other_sizes_and_values_are_learnt(height, width, top):
     assert verify_recogniser(model.graph_, encoder.grids(images[160:170] * scale)) == 10
 
 
-def test_a_classifier_comes_back_from_what_it_packs():
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_classifier_comes_back_from_what_it_packs(bits):
     images, labels = shapes(60)
     settings_ = ((Bank(3, 4, 2), Bank(3, 2, 2)), EYE, Jitter(), 2)
-    model = ImageClassifier(*settings_, patches=500).fit(images, labels)
+    model = ImageClassifier(*settings_, bits=bits, patches=500).fit(images, labels)
     packed = safetensors.load(safetensors.save(model.packed()))
-    assert sum(part.nbytes for part in packed.values()) == 9 * 6 + 4 * (16 + 4) * 3
-    again = ImageClassifier(*settings_).restore(packed, model.classes_)
+    size = 4 * (16 + 4) * 3 * (0.5 if bits == 4 else 1)
+    assert sum(part.nbytes for part in packed.values()) == 9 * 6 + size
+    again = ImageClassifier(*settings_, bits=bits).restore(packed, model.classes_)
     np.testing.assert_array_equal(again.decision_function(images), model.decision_function(images))
 
 

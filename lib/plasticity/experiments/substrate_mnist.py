@@ -64,6 +64,7 @@ class Config(ExperimentConfig):
     patches: int = setting(100_000, "that filters are learnt from; 0 leaves them random")
     learning_rate: float = setting(3.0, "share of an error that is taken back at first")
     clip: float = setting(0.7, "largest vote once votes are whole, as a share")
+    bits: int = setting(8, "of a whole vote")
 
     def __post_init__(self):
         """Check ranges."""
@@ -79,6 +80,7 @@ class Config(ExperimentConfig):
         check_range("number of banks", len(self.sizes), 1, 10)
         check_range("number of blocks", len(self.blocks), len(self.sizes), len(self.sizes))
         check_range("jitter", self.jitter, 0, 5)
+        check_range("bits", self.bits, 2, 8)
         check_range("patches", self.patches, 0, 10**8)
         check_range("number of points", len(self.points), bool(self.by), 100 * bool(self.by))
         assert self.banks  # made only if sizes, filters, blocks and reach are allowed
@@ -197,6 +199,7 @@ def classifier(config: Config, seed: int) -> ImageClassifier:
         config.epochs,
         config.learning_rate,
         config.clip,
+        config.bits,
         config.patches,
         random_state=seed,
         n_jobs=config.threads,

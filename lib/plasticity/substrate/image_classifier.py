@@ -8,7 +8,7 @@ import numpy as np
 from plasticity.substrate.domains.images.encoder import ImageEncoder, Jitter, draw
 from plasticity.substrate.domains.images.filters import Bank, FilterLearner, sample_patches
 from plasticity.substrate.domains.images.recogniser import BANKS, ImageRecogniser
-from plasticity.substrate.domains.images.voting import whole_votes
+from plasticity.substrate.domains.images.voting import pack, unpack, whole_votes
 from plasticity.substrate.fast_images import FastRecogniser, learn_filters
 
 FILTER_RATE = 0.5  # of Sanger's rule, for patches of mean square length 1
@@ -30,7 +30,7 @@ class ImageClassifier:
         Times that each picture is learnt, 1 or more.
     learning_rate : float
         As for `FastRecogniser.fit`.
-    clip : float
+    clip, bits : float, int
         As for `whole_votes`.
     patches : int
         That filters are learnt from.
@@ -71,12 +71,13 @@ class ImageClassifier:
         epochs: int = 8,
         learning_rate: float = 3.0,
         clip: float = 0.7,
+        bits: int = 8,
         patches: int = 100_000,
         random_state: int = 0,
         n_jobs: int = 1,
     ):
         self.banks, self.encoder, self.jitter = tuple(banks), encoder or ImageEncoder(), jitter
-        self.epochs, self.learning_rate, self.clip = epochs, learning_rate, clip
+        self.epochs, self.learning_rate, self.clip, self.bits = epochs, learning_rate, clip, bits
         self.patches, self.random_state, self.n_jobs = patches, random_state, n_jobs
 
     def fit(self, images: np.ndarray, labels: np.ndarray) -> Self:
@@ -125,7 +126,7 @@ class ImageClassifier:
         votes : ndarray of float32, shape (contexts, classes)
         """
         self.unrounded_votes_ = votes
-        self.votes_ = whole_votes(votes, self.clip)
+        self.votes_ = whole_votes(votes, self.clip, self.bits)
         self.graph_.set_votes(self.votes_)
 
     def decision_function(self, images: np.ndarray) -> np.ndarray:
@@ -148,14 +149,15 @@ class ImageClassifier:
         return float(np.mean(self.predict(images) == np.asarray(labels)))
 
     def packed(self) -> dict[str, np.ndarray]:
-        """Return all that has to be kept, in C order: filters and votes, one byte a weight."""
+        """Return all that has to be kept: filters, a byte a weight, and votes, see `pack`."""
         filters = enumerate(self._fitted().filters)
         kept = {f"filters {place}": bank.astype(np.int8) for place, bank in filters}
-        return {**kept, "votes": np.ascontiguousarray(self.votes_)}
+        return {**kept, "votes": pack(self.votes_, self.bits)}
 
     def restore(self, packed: dict[str, np.ndarray], classes: np.ndarray) -> Self:
         """Take filters and votes from what `packed` returned; return the classifier itself."""
-        self.classes_, self.votes_ = np.asarray(classes), packed["votes"]
+        self.classes_ = np.asarray(classes)
+        self.votes_ = unpack(packed["votes"], self.bits, len(self.classes_))
         names = [str(name) for name in self.classes_]
         filters = [packed[f"filters {place}"] for place in range(len(self.banks))]
         settings = {"encoder": self.encoder, "seed": self.random_state}

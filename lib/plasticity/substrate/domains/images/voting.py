@@ -10,6 +10,7 @@ from plasticity.substrate.learning import softmax_error
 ALWAYS = -1e30  # a threshold that every score exceeds
 WHOLE = 127  # largest absolute weight once weights are whole numbers
 VOTES = "votes"
+HALF_BYTE, LOW_HALF = 4, 15
 
 
 class Voting:
@@ -94,8 +95,8 @@ class Voting:
         self.brain.connect(self.contexts[:, None], self.classes, votes, VOTES)
 
 
-def whole_votes(votes: np.ndarray, clip: float = 1.0) -> np.ndarray:
-    """Return votes as whole numbers of one byte.
+def whole_votes(votes: np.ndarray, clip: float = 1.0, bits: int = 8) -> np.ndarray:
+    """Return votes as whole numbers of a few bits.
 
     Parameters
     ----------
@@ -103,21 +104,60 @@ def whole_votes(votes: np.ndarray, clip: float = 1.0) -> np.ndarray:
     clip : float
         The largest vote, as a share of the largest absolute one, above 0 and up to 1: what is
         beyond it is cut off, and the others are rounded less.
+    bits : int
+        2 to 8: 8 leave votes from -127 to 127, 4 from -7 to 7.
 
     Returns
     -------
     ndarray of int8
-        -127 to 127.
 
     Examples
     --------
     >>> whole_votes(np.array([0.1, -0.5, 1.0]), clip=0.5)
     array([  25, -127,  127], dtype=int8)
+    >>> whole_votes(np.array([0.1, -0.5, 1.0]), bits=4)
+    array([ 1, -4,  7], dtype=int8)
     """
     if not 0 < clip <= 1:
         raise ValueError(f"clip is {clip}; allowed: above 0 and up to 1")
-    largest = clip * float(np.abs(votes).max(initial=0)) or 1.0
-    return np.rint(votes * (WHOLE / largest)).clip(-WHOLE, WHOLE).astype(np.int8)
+    if not 2 <= bits <= 8:
+        raise ValueError(f"bits is {bits}; allowed: 2 to 8")
+    largest, most = clip * float(np.abs(votes).max(initial=0)) or 1.0, 2 ** (bits - 1) - 1
+    return np.rint(votes * (most / largest)).clip(-most, most).astype(np.int8)
+
+
+def pack(votes: np.ndarray, bits: int) -> np.ndarray:
+    """Return whole votes of so many bits as bytes: of 4 bits and less, two in each.
+
+    Parameters
+    ----------
+    votes : ndarray of int8, shape (contexts, classes)
+    bits : int
+
+    Returns
+    -------
+    ndarray of int8, shape (contexts * classes,) or half of that
+
+    Examples
+    --------
+    >>> packed = pack(np.array([[1, -7, 0], [7, -1, 2]], np.int8), bits=4)
+    >>> packed.nbytes, unpack(packed, bits=4, classes=3).tolist()
+    (3, [[1, -7, 0], [7, -1, 2]])
+    """
+    flat = np.ascontiguousarray(votes).ravel()
+    if bits > HALF_BYTE:
+        return flat
+    even = np.append(flat, np.zeros(flat.size % 2, np.int8)).reshape(-1, 2)
+    return ((even[:, 0] << HALF_BYTE) | (even[:, 1] & LOW_HALF)).astype(np.int8)
+
+
+def unpack(packed: np.ndarray, bits: int, classes: int) -> np.ndarray:
+    """Return the votes, int8, shape (contexts, classes), that `pack` was given."""
+    if bits > HALF_BYTE:
+        return packed.reshape(-1, classes)
+    high, low = packed >> HALF_BYTE, (packed << HALF_BYTE).astype(np.int8) >> HALF_BYTE
+    flat = np.stack([high, low], axis=1).ravel()
+    return flat[: flat.size // classes * classes].reshape(-1, classes)
 
 
 def check_labels(labels: np.ndarray, classes: int) -> None:
