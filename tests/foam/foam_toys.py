@@ -1,23 +1,8 @@
 """Tiny models of every kind, and a short training run, for the tests of foam."""
 
 import torch
+import transformers
 from torch import nn
-from transformers import (
-    Gemma2Config,
-    Gemma2ForCausalLM,
-    GemmaConfig,
-    GemmaForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 from plasticity.foam.configuration import GrowthConfig
 from plasticity.foam.model import get_growable_model
@@ -35,13 +20,13 @@ SIZES = {
     "eos_token_id": 2,
 }
 MODELS = {
-    "llama": (LlamaForCausalLM, LlamaConfig, {"tie_word_embeddings": True}),
-    "llama_bias": (LlamaForCausalLM, LlamaConfig, {"mlp_bias": True}),
-    "qwen2": (Qwen2ForCausalLM, Qwen2Config, {}),
-    "qwen3": (Qwen3ForCausalLM, Qwen3Config, {"head_dim": 8}),
-    "mistral": (MistralForCausalLM, MistralConfig, {}),
-    "gemma": (GemmaForCausalLM, GemmaConfig, {"head_dim": 8}),
-    "gemma2": (Gemma2ForCausalLM, Gemma2Config, {"head_dim": 8}),
+    "llama": ("Llama", {"tie_word_embeddings": True}),
+    "llama_bias": ("Llama", {"mlp_bias": True}),
+    "qwen2": ("Qwen2", {}),
+    "qwen3": ("Qwen3", {"head_dim": 8}),
+    "mistral": ("Mistral", {}),
+    "gemma": ("Gemma", {"head_dim": 8}),
+    "gemma2": ("Gemma2", {"head_dim": 8}),
 }
 GPT2 = {"vocab_size": 40, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32, "n_inner": 24}
 TRANSFORMERS = [*MODELS, "gpt2"]
@@ -55,10 +40,12 @@ def toy_model(kind: str = "llama", seed: int = 0, dtype=torch.float32) -> nn.Mod
             return nn.Sequential(nn.Linear(16, 24), nn.GELU(), nn.Linear(24, 16)).to(dtype)
         if kind == "gpt2":
             dropout = {name: 0.0 for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop")}
-            model = GPT2LMHeadModel(GPT2Config(**GPT2, **dropout, bos_token_id=1, eos_token_id=2))
+            settings = transformers.GPT2Config(**GPT2, **dropout, bos_token_id=1, eos_token_id=2)
+            model = transformers.GPT2LMHeadModel(settings)
         else:
-            model_class, config_class, changes = MODELS[kind]
-            model = model_class(config_class(**SIZES | changes))
+            name, changes = MODELS[kind]
+            settings = getattr(transformers, f"{name}Config")(**SIZES | changes)
+            model = getattr(transformers, f"{name}ForCausalLM")(settings)
         for parameter in model.parameters():  # biases start at zero: make them matter
             if parameter.dim() == 1:
                 parameter.data += 0.1 * torch.randn_like(parameter)

@@ -63,6 +63,8 @@ class GrowthCallback(TrainerCallback):
             model.update_loss(float(logs["loss"]))
         if logs is not None:
             logs["born"] = model.born
+            if state.log_history:  # the trainer has written its copy already
+                state.log_history[-1]["born"] = model.born
 
     def on_save(self, args, state, control, model=None, **others):
         """Write the configuration and the log of events beside the trainer's checkpoint."""

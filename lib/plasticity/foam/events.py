@@ -112,7 +112,7 @@ class GrowthEvent:
         self.model, self.config = model, model.growth_config
         self.batch, self.replay = growth_batch, replay_batch
         nothing = torch.empty(0, dtype=torch.int64)
-        self.plans = [LayerPlan(number, rows, nothing) for number, rows in sources.items()]
+        self.plans = [LayerPlan(number, rows, nothing) for number, rows in sorted(sources.items())]
         self.number = int(model.clock.events)
 
     def run(self) -> GrowthResult:
@@ -161,8 +161,9 @@ class GrowthEvent:
                 distributed.total,
             )
             _check_finite(layer, plan.newborns)
-        rows = [plan.newborns.up for plan in self.plans]
-        distributed.check_agreement([*rows, *(plan.sources for plan in self.plans)])
+        decided = [each for plan in self.plans for each in (plan.sources, plan.retired)]
+        rows = [getattr(plan.newborns, name, None) for plan in self.plans for name in PARTS]
+        distributed.check_agreement([*decided, *(each for each in rows if each is not None)])
 
     def _check_jump(self, result: GrowthResult) -> None:
         jump = result.loss_after - result.loss_before

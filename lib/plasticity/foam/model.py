@@ -1,5 +1,7 @@
 """A model whose feed-forward blocks grow: `get_growable_model` and what it returns."""
 
+import inspect
+import types
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,13 +109,14 @@ class GrowableModel(nn.Module):
             if config.init in ("gradmax", "random", "copy_noise"):
                 check_zero(layer, config.zero)
         embeddings = getattr(base_model, "get_input_embeddings", lambda: None)()
-        if embeddings is not None:
+        if embeddings is not None and not any(block.trainable for block in blocks):
             self.handles.append(embeddings.register_forward_hook(_require_gradient))
         # Each process keeps its own statistics, until they are averaged for a decision.
         names = [name for name, _ in self.named_buffers() if not name.startswith("base_model.")]
         self._ddp_params_and_buffers_to_ignore = names
         object.__setattr__(base_model, WRAPPED, True)
         save_tied_once(self)
+        self._show_signature()
         self.register_load_state_dict_post_hook(_place_loaded)
         arm(self)
 
@@ -128,6 +131,25 @@ class GrowableModel(nn.Module):
     def forward(self, *arguments, **keywords):
         """Run the base model, its newborns included."""
         return self.base_model(*arguments, **keywords)
+
+    def _show_signature(self) -> None:
+        """Let `forward` have the base's arguments: the Trainer keeps the columns named by them."""
+
+        def forward(self, *arguments, **keywords):
+            return self.base_model(*arguments, **keywords)
+
+        own = next(iter(inspect.signature(forward).parameters.values()))
+        others = inspect.signature(self.base_model.forward).parameters.values()
+        forward.__signature__ = inspect.Signature([own, *others])
+        self.__dict__["forward"] = types.MethodType(forward, self)
+
+    def __getstate__(self):
+        """Leave out the function that was made for this object; copies make their own."""
+        return {name: value for name, value in self.__dict__.items() if name != "forward"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._show_signature()
 
     def _before(self, module: nn.Module, arguments, keywords):
         if torch.compiler.is_compiling():
@@ -145,7 +167,7 @@ class GrowableModel(nn.Module):
 
     def _needs_graph(self, inputs: Tensor) -> bool:
         """Tell whether a frozen base would have no graph for the gradients of its blocks."""
-        frozen = self.growth_config.train_base == "none" and self.training
+        frozen = not any(layer.block.trainable for layer in self.layers) and self.training
         return frozen and torch.is_grad_enabled() and not inputs.requires_grad
 
     # Optimizer
@@ -295,7 +317,7 @@ class GrowableModel(nn.Module):
             count -= count % 2 if config.init == "pair" else 0
             if fires[number] and count > 0:
                 sources[number] = found[:count]
-                room -= 0 if config.enable_replacement else count
+                room -= count
         return sources, "" if sources else "no candidate, or max_growth_ratio is reached"
 
     def grow(self, sources: dict[int, Tensor], growth_batch=None, replay_batch=None):
@@ -452,6 +474,8 @@ def _check_sources(layers: nn.ModuleList, number: int, rows: Tensor) -> None:
 
 def _require_gradient(module: nn.Module, arguments, output: Tensor) -> Tensor:
     """Without it nothing upstream of the first newborn has a graph when all else is frozen."""
+    if torch.compiler.is_compiling():
+        return output
     if module.training and torch.is_grad_enabled() and not output.requires_grad:
         output.requires_grad_(True)
     return output

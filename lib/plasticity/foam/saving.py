@@ -128,12 +128,15 @@ def load(base_model: nn.Module, folder):
     with safe_open(folder / MODEL_FILE, framework="pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     _check_shapes(base_model, tensors, record, folder)
+    trained = {p: p.requires_grad for p in base_model.parameters()}
     model = GrowableModel(base_model, config)
     try:
         _check_base(model, record, tensors, folder)
         model.load_state_dict(tensors, strict=False)
     except BaseException:
         model.unload()
+        for parameter, state in trained.items():
+            parameter.requires_grad_(state)
         raise
     model.growth_log = [GrowthResult(**entry) for entry in record["growth_log"]]
     return model

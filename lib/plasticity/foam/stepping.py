@@ -11,16 +11,18 @@ NOT_YET = 2**31  # orders reserved room after everything that was born
 
 
 def cohorts_in_order(model) -> Iterator[tuple[Cohort, str]]:
-    """Yield all cohorts of a model in order of birth, each with the group that it belongs to.
+    """Yield all cohorts of a model in the order of the optimizer, each with its group.
 
-    Reserved room belongs to the young from the start; it is inert.
+    That is the order of birth. Reserved room is among the young from the start, in the order of
+    layers, and stays where it is until it is mature.
     """
     found = []
     for index, layer in enumerate(model.layers):
         for number, cohort in enumerate(layer.cohorts):
             birth, age = _life(layer, number)
             grown_up = birth < NOT_YET and age >= model.growth_config.maturation_age
-            order = (birth, index, number)
+            fixed = model.growth_config.reserve_events and not grown_up
+            order = (NOT_YET if fixed else birth, index, number)
             found.append((order, cohort, MATURE if grown_up else YOUNG))
     for _, cohort, tag in sorted(found, key=lambda each: each[0]):
         yield cohort, tag

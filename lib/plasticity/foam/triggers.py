@@ -169,9 +169,11 @@ def firing(layers: nn.ModuleList, clock: Clock, config: GrowthConfig) -> list[bo
 def budget(layers: nn.ModuleList, config: GrowthConfig) -> int:
     """Return how many neurons may still be born, in all layers together.
 
-    All neurons of a model count alike: its layers share d, so that each has as many parameters.
+    All neurons of a model count alike: its layers share d, so that each has as many parameters. A
+    neuron that takes the place of a retired one costs nothing.
     """
     if config.max_growth_ratio is None:
         return sum(len(layer.neurons) for layer in layers) * 10**6
     base = sum(layer.block.width for layer in layers)
-    return int(base * config.max_growth_ratio) - sum(layer.born for layer in layers)
+    now = sum(int(layer.neurons.active.sum()) for layer in layers)
+    return base + int(base * config.max_growth_ratio) - now
