@@ -222,6 +222,20 @@ def test_every_place_belongs_to_a_block_and_every_block_has_places(size, blocks,
         assert first >= 0 and first + count <= side and count >= size
 
 
+@given(SEEDS, st.integers(2, 7), st.sampled_from(["noise", "specks", "ramp"]))
+@settings(max_examples=15, deadline=None)
+def test_filters_stay_bounded_whatever_is_seen(seed, size, kind):
+    generator = np.random.default_rng(seed)
+    grids = {
+        "noise": generator.integers(0, 256, (4, 12, 12)),
+        "specks": 255 * (generator.random((4, 12, 12)) < 0.01),
+        "ramp": np.tile(np.arange(12) * 20, (4, 12, 1)),
+    }[kind].astype(np.uint8)
+    learner = FilterLearner(Bank(size, 8, 1), 0.1, seed % 97)
+    learn_filters(learner, sample_patches(grids, size, 3000, seed))
+    assert np.abs(learner.weights()).max() < 2
+
+
 # Contexts: the graph, the fast path, and loops that do what the words say
 
 

@@ -1,6 +1,8 @@
 """A classifier of pictures in the shape of scikit-learn's: filters, contexts and whole votes."""
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -11,8 +13,10 @@ from plasticity.substrate.domains.images.recogniser import BANKS, ImageRecognise
 from plasticity.substrate.domains.images.voting import pack, unpack, whole_votes
 from plasticity.substrate.fast_images import FastRecogniser, learn_filters
 
-FILTER_RATE = 0.5  # of Sanger's rule, for patches of mean square length 1
+FILTER_RATE = 0.1  # of Sanger's rule, for patches of mean square length 1
 SEEN_FOR_FILTERS = 10_000  # pictures that patches are taken from, at most
+TRIED = 6_000  # pictures that settings are tried on, at most
+BRIEF = {"epochs": 3, "patches": 20_000}  # of a trial
 JITTER = Jitter(shift=1.0, lean=0.14, turn=0.1, stretch=0.1)
 
 
@@ -180,3 +184,47 @@ class ImageClassifier:
         if not hasattr(self, "graph_"):
             raise ValueError("the classifier has learnt nothing yet; call fit first")
         return self.graph_
+
+
+def chosen(
+    images: np.ndarray, labels: np.ndarray, random_state: int = 0, **settings
+) -> ImageClassifier:
+    """Return an untrained classifier that suits some pictures: upright or not, moved or not.
+
+    Every choice is tried on some of the pictures and scored on others, a fifth of them.
+
+    Parameters
+    ----------
+    images, labels : ndarray
+        As for `ImageClassifier.fit`: what is to be learnt, never what is to be predicted.
+    random_state : int
+        Of the trials, and of the classifier.
+    **settings
+        Other settings of `ImageClassifier`; of `encoder` its side and top are kept.
+
+    Returns
+    -------
+    ImageClassifier
+
+    Examples
+    --------
+    >>> images, labels = np.zeros((60, 12, 12)), np.arange(60) % 2
+    >>> images[labels == 0, 4:8, 1:4] = 1  # where it is matters: not to be centred
+    >>> images[labels == 1, 4:8, 8:11] = 1
+    >>> model = chosen(images, labels, banks=[Bank(3, 4, 2)], encoder=ImageEncoder(12))
+    >>> model.encoder.upright
+    False
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    order = np.random.default_rng(random_state).permutation(len(images))[:TRIED]
+    scored, learnt = np.split(order, [len(order) // 5])
+    given = settings.pop("encoder", None) or ImageEncoder()
+    best, most = None, -1.0
+    for upright, moved in itertools.product((True, False), (1.0, 0.5, 0.0)):
+        moves = Jitter(**{name: moved * reach for name, reach in vars(JITTER).items()})
+        own = {"encoder": replace(given, upright=upright), "jitter": moves, **settings}
+        trial = ImageClassifier(**{**own, **BRIEF}, random_state=random_state)
+        share = trial.fit(images[learnt], labels[learnt]).score(images[scored], labels[scored])
+        if share > most:
+            best, most = ImageClassifier(**own, random_state=random_state), share
+    return best

@@ -9,6 +9,7 @@ from plasticity.substrate.domains.images.voting import WHOLE
 
 START = 0.1  # standard deviation of the first weights
 SLOWING = 20.0  # the learning rate falls to 1 / (1 + this)
+LONGEST = 2.0  # length of a patch, in usual lengths: a rate of 0.1 then never overshoots
 MOST_FILTERS = 8  # their code is one byte
 
 
@@ -220,7 +221,7 @@ def sample_patches(grids: np.ndarray, size: int, count: int, seed: int) -> np.nd
     Returns
     -------
     ndarray of float32, shape (patches, size * size)
-        Of mean square length 1.
+        Of mean square length 1, before those longer than 2 were shortened.
 
     Examples
     --------
@@ -236,5 +237,6 @@ def sample_patches(grids: np.ndarray, size: int, count: int, seed: int) -> np.nd
     patches = windows[images, rows, columns].reshape(count, size * size).astype(np.float32)
     patches -= patches.mean(axis=1, keepdims=True)
     patches = patches[np.abs(patches).max(axis=1) > 0]
-    energy = np.mean((patches**2).sum(axis=1)) if len(patches) else 1.0
-    return patches / np.float32(np.sqrt(energy))
+    lengths = np.sqrt((patches**2).sum(axis=1, keepdims=True))
+    usual = np.sqrt(np.mean(lengths**2)) if len(patches) else 1.0
+    return patches / np.maximum(usual, lengths / LONGEST).astype(np.float32)
