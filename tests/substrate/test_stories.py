@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from plasticity.peers.kneser_ney import KneserNey
 from plasticity.substrate.domains.stories import kernels
 from plasticity.substrate.domains.stories.circuit import Circuit
-from plasticity.substrate.domains.stories.counts import Counts
+from plasticity.substrate.domains.stories.classes import classes_of
+from plasticity.substrate.domains.stories.counts import Chain, Counts
 from plasticity.substrate.domains.stories.graph import StoryBrain
 from plasticity.substrate.domains.stories.model import Parts, StoryModel
 from plasticity.substrate.domains.stories.telling import Manner, cloze, tell
@@ -22,7 +23,8 @@ from plasticity.substrate.domains.stories.text import (
     words_of,
 )
 
-CHAINS = ((1, 2, 3), (2, 3), (1, 3))
+CLASSES = {3: np.array([0, 0, 0, 0, 0, 1, 1, 2, 2], np.int32)}
+CHAINS = (Chain((1, 2, 3)), Chain((2, 3)), Chain((1, 3)), Chain((1, 2), 3))
 WORDS = 9
 STORIES = st.lists(
     st.lists(st.sampled_from([1, 4, 5, 6, 7, 8]), max_size=9).map(np.array),
@@ -54,8 +56,8 @@ def test_counts_of_shards_add_up_to_those_of_the_whole(stories, data):
     parts = [
         [s for s, own in zip(stories, shard, strict=True) if own == k] for k in np.unique(shard)
     ]
-    whole = Counts.of(Stream.of(stories), CHAINS)
-    merged = Counts.merged([Counts.of(Stream.of(part), CHAINS) for part in parts])
+    whole = Counts.of(Stream.of(stories), CHAINS, CLASSES)
+    merged = Counts.merged([Counts.of(Stream.of(part), CHAINS, CLASSES) for part in parts])
     for a, b in zip(whole.levels, merged.levels, strict=True):
         for column in ("names", "words", "counts", "shorter"):
             assert np.array_equal(getattr(a, column), getattr(b, column))
@@ -66,7 +68,7 @@ def test_counts_of_shards_add_up_to_those_of_the_whole(stories, data):
 @settings(deadline=None, max_examples=40)
 @given(STORIES, STORIES, st.integers(1, 4))
 def test_before_learning_it_is_kneser_ney(stories, others, longest):
-    parts = Parts((tuple(range(1, longest + 1)),), memory=False, states=())
+    parts = Parts((Chain(tuple(range(1, longest + 1))),), memory=False, states=())
     stream = Stream.of(others)
     model = StoryModel.counted(Stream.of(stories), NAMES, parts)
     found = model.log_probabilities(stream)[stream.scored]
@@ -83,7 +85,7 @@ def test_before_learning_it_is_kneser_ney(stories, others, longest):
 @given(STORIES)
 def test_counts_taken_back_are_those_of_the_others(stories):
     stream = Stream.of(stories)
-    circuit = Circuit(Counts.of(stream, CHAINS), WORDS)
+    circuit = Circuit(Counts.of(stream, CHAINS, CLASSES), WORDS, CLASSES)
     edges = circuit.synapses(stream, circuit.find(stream))
     before = [np.array(column) for column in circuit.columns]
     kernels.change(circuit.columns, edges, 0, stream.starts[1], -1)
@@ -191,8 +193,13 @@ def test_text_is_cut_and_numbered():
         (lambda: words_of(None), TypeError, "a story is None"),
         (lambda: Stream.of([]), ValueError, "stories is empty"),
         (lambda: Stream.of([np.array([4, END])]), ValueError, "holds a mark"),
-        (lambda: Counts.of(Stream.of([np.array([4])]), [(1, 1)]), ValueError, "a chain is"),
-        (lambda: Circuit(Counts.of(Stream.of(drawn(0)), [(2,)]), 9), ValueError, "starts at 1"),
+        (lambda: Chain((1, 1)), ValueError, "places are"),
+        (lambda: classes_of(Stream.of(drawn(0)), WORDS, 0), ValueError, "cells is 0"),
+        (
+            lambda: StoryModel.counted(Stream.of(drawn(0)), NAMES, Parts(CHAINS[1:])),
+            ValueError,
+            "from place 1",
+        ),
         (lambda: Parts(states=("mood",)), ValueError, "'mood'; allowed"),
         (lambda: Parts(rates=(-1, 0)), ValueError, "0 or more"),
     ],

@@ -45,6 +45,7 @@ METRICS: dict[str, Metric] = {
     "known_perplexity": Metric("perplexity", LOWER),
     "bits_per_character": Metric("bits", LOWER),
     "probability_error": Metric("probability", LOWER),
+    "probability_difference": Metric("probability", LOWER),
     "cloze_accuracy": Metric("percent", HIGHER),
     "mean_rank": Metric("rank", LOWER),
     "median_rank": Metric("rank", LOWER),

@@ -22,7 +22,9 @@ from plasticity.companion.configuration import (
     setting,
 )
 from plasticity.peers.kneser_ney import KneserNey
-from plasticity.substrate.domains.stories.model import SKIPS, Parts, StoryModel
+from plasticity.substrate.domains.stories.counts import Chain
+from plasticity.substrate.domains.stories.graph import StoryBrain
+from plasticity.substrate.domains.stories.model import CLASSES, SKIPS, Parts, StoryModel
 from plasticity.substrate.domains.stories.states import KINDS
 from plasticity.substrate.domains.stories.telling import cloze, tell
 from plasticity.substrate.domains.stories.text import UNKNOWN, Stream, Vocabulary, words_of
@@ -33,6 +35,8 @@ CLOZES = 500
 TOPS = (1, 5, 10)
 PROMPTS = ("once upon a time", "the little girl", "tom and")
 SUMMED = 5  # stories in which the probabilities of all words are added up at every place
+COMPARED = 20  # places at which the fast path is compared with spread
+COMPARED_MOST = 2_000_000  # synapses of the graph, which are grown one by one for it
 Row = tuple[int, str, str, float]
 
 
@@ -50,6 +54,7 @@ class Config(ExperimentConfig):
     order: int = setting(5, "longest n-gram of Kneser-Ney")
     longest: int = setting(5, "words in the longest context of the first chain")
     skips: bool = setting(True, "whether chains that pass over words speak")
+    classes: bool = setting(True, "whether chains of classes of words speak")
     memory: bool = setting(True, "whether working memory speaks")
     states: tuple[str, ...] = setting(KINDS, "kinds of states that speak")
     words: int = setting(0, "vocabulary: the most frequent words; 0 for the benchmark's 2,500")
@@ -72,8 +77,9 @@ class Config(ExperimentConfig):
     @property
     def parts(self) -> Parts:
         """What the graph's model is made of."""
-        first = tuple(range(1, self.longest + 1))
-        return Parts((first, *(SKIPS if self.skips else ())), self.memory, self.states)
+        first = Chain(tuple(range(1, self.longest + 1)))
+        others = (*(SKIPS if self.skips else ()), *(CLASSES if self.classes else ()))
+        return Parts((first, *others), self.memory, self.states)
 
 
 def datasets(config: Config) -> tuple[str, ...]:
@@ -187,6 +193,8 @@ def _graph(config: Config, seed: int) -> Iterator[Row]:
     if config.cloze:
         yield from _told(config, model, stream, random)
         yield 0, "train", "seconds", time.perf_counter() - started
+        if model.size["synapses"] <= COMPARED_MOST:
+            yield 0, config.split, "probability_difference", _difference(model, stream, random)
 
 
 def _told(config: Config, model: StoryModel, stream: Stream, random) -> Iterator[Row]:
@@ -197,6 +205,14 @@ def _told(config: Config, model: StoryModel, stream: Stream, random) -> Iterator
     yield 0, config.split, "median_rank", np.median(ranks)
     for prompt in PROMPTS:
         yield 0, prompt, "words", len(tell(model, prompt, random))
+
+
+def _difference(model: StoryModel, stream: Stream, random) -> float:
+    """Return the largest difference of a probability between `Brain.spread` and the fast path."""
+    places = np.sort(random.permutation(np.flatnonzero(stream.scored))[:COMPARED])
+    slow, fast = StoryBrain(model), model.probabilities(stream, places)
+    found = [slow.probabilities(stream, place) for place in places]
+    return np.abs(np.array(found) - fast).max()
 
 
 def _kneser_ney(config: Config, seed: int) -> Iterator[Row]:

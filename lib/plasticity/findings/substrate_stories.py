@@ -25,6 +25,7 @@ ABLATIONS = {
     "without_last_words": "without the last words as states",
     "without_states": "without states",
     "without_skips": "without skip chains",
+    "without_classes": "without chains of classes",
     "without_memory": "without working memory",
     "shorter_contexts": "first chain of two words only",
     "without_learning": "without learning: the first chain",

@@ -8,6 +8,7 @@ Kneser-Ney smoothing. Weights and gains are worked out from the counts when a ne
 can be taken back, so that a story is judged by a graph that has not met it.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -61,27 +62,28 @@ class Circuit:
     Parameters
     ----------
     counts : Counts
-        Its first chain has to start with the nearest word.
+        Its first chain has to be of words, and start with the nearest.
     words : int
         Size of the vocabulary.
+    classes : mapping of int to ndarray of int32, shape (words,), optional
+        The class of every word, by number of classes, with which they were counted.
 
     Attributes
     ----------
     columns : Columns
-    chains : tuple of tuple of int
+    chains : tuple of Chain
     ends : ndarray of int64, shape (chains + 1,)
         Where the levels of each chain start.
     shorter : ndarray of int64, shape (contexts,)
         The next shorter context neuron of each; -1 for that of no words.
     """
 
-    def __init__(self, counts: Counts, words: int):
-        if counts.chains[0][0] != 1:
-            raise ValueError(
-                f"the first chain is {counts.chains[0]}; allowed: one that starts at 1"
-            )
-        self.chains, self.words = counts.chains, words
-        self.ends = np.cumsum([0, *map(len, self.chains)])
+    def __init__(self, counts: Counts, words: int, classes: Mapping[int, np.ndarray] | None = None):
+        first = counts.chains[0]
+        if first.places[0] != 1 or first.classes:
+            raise ValueError(f"the first chain is {first}; allowed: one of words, from place 1 on")
+        self.chains, self.words, self.classes = counts.chains, words, classes or {}
+        self.ends = np.cumsum([0, *(len(chain.places) for chain in self.chains)])
         self.names, ids = zip(*(_numbered(level.names) for level in counts.levels), strict=True)
         self._contexts = np.cumsum([0, *map(len, self.names)])
         self._synapses = np.cumsum([0, *(len(level.words) for level in counts.levels)])
@@ -143,7 +145,7 @@ class Circuit:
         ndarray of int32, shape (levels, length)
         """
         found = np.full((len(self.names), len(stream.words)), -1, np.int32)
-        for place, (names, there) in enumerate(contexts(stream, self.chains)):
+        for place, (names, there) in enumerate(contexts(stream, self.chains, self.classes)):
             known = self.names[place]
             at = np.minimum(np.searchsorted(known, names), len(known) - 1)
             hit = there & (known[at] == names) if len(known) else np.zeros(len(names), np.bool_)

@@ -1,19 +1,46 @@
 """What was counted: how often which word followed which context.
 
 A context is some of the words before a place, named by a 64-bit hash of its chain and its words.
-A chain lists how far back its contexts look, from the nearest word on: (1, 2, 3) gives contexts of
-one, two and three words, (2, 3) passes over the word just before. Counts of stories met apart add
-up to exactly the counts of all of them, whichever way they are parted.
+A chain says how far back its contexts look, from the nearest word on: 1, 2, 3 gives contexts of
+one, two and three words, 2, 3 passes over the word just before. Contexts may be of classes of words
+instead. Counts of stories met apart add up to exactly the counts of all of them, whichever way they
+are parted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from plasticity.substrate.domains.stories.text import Stream
 
-Chain = tuple[int, ...]
+
+@dataclass(frozen=True, order=True)
+class Chain:
+    """What contexts are made of.
+
+    Parameters
+    ----------
+    places : tuple of int
+        How many words back, each once, 1 or more; the shortest context has only the first of them.
+    classes : int
+        Number of classes of the words that are looked at; 0 for the words themselves.
+
+    Raises
+    ------
+    ValueError
+        If there is no place, one is repeated, or one lies ahead.
+    """
+
+    places: tuple[int, ...]
+    classes: int = 0
+
+    def __post_init__(self):
+        """Check the places."""
+        places = self.places
+        if not places or min(places) < 1 or len(set(places)) < len(places):
+            raise ValueError(f"places are {places}; allowed: different numbers, 1 or more")
+
 
 # Constants of SplitMix64 (Steele, Lea and Flood, 2014).
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -21,14 +48,17 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
-def contexts(stream: Stream, chains: Sequence[Chain]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def contexts(
+    stream: Stream, chains: Sequence[Chain], classes: Mapping[int, np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Name the context of every place, for each chain from its shortest contexts to its longest.
 
     Parameters
     ----------
     stream : Stream
-    chains : sequence of tuple of int
-        How many words back, 1 or more.
+    chains : sequence of Chain
+    classes : mapping of int to ndarray of int32, shape (words,)
+        The class of every word, by number of classes.
 
     Yields
     ------
@@ -38,11 +68,12 @@ def contexts(stream: Stream, chains: Sequence[Chain]) -> Iterator[tuple[np.ndarr
     """
     for number, chain in enumerate(chains, 1):
         name = np.full(len(stream.words), _mixed(np.array([number], np.uint64) * _STEP)[0])
-        for level, back in enumerate(chain, 1):
-            word = np.zeros(len(stream.words), np.uint64)
-            word[back:] = stream.words[:-back]
+        words = classes[chain.classes][stream.words] if chain.classes else stream.words
+        for level, back in enumerate(chain.places, 1):
+            word = np.zeros(len(words), np.uint64)
+            word[back:] = words[:-back]
             name = _mixed(name * _STEP + word + np.uint64(1))
-            yield name, stream.places >= max(chain[:level])
+            yield name, stream.places >= max(chain.places[:level])
 
 
 def _mixed(bits: np.ndarray) -> np.ndarray:
@@ -86,15 +117,16 @@ class Counts:
 
     Attributes
     ----------
-    chains : tuple of tuple of int
+    chains : tuple of Chain
     levels : tuple of Level
         Of each chain from its shortest contexts to its longest.
 
     Examples
     --------
     >>> stories = [np.array([4, 5, 4]), np.array([4, 5])]
-    >>> whole = Counts.of(Stream.of(stories), [(1, 2)])
-    >>> parts = [Counts.of(Stream.of([story]), [(1, 2)]) for story in stories]
+    >>> chains = [Chain((1, 2))]
+    >>> whole = Counts.of(Stream.of(stories), chains)
+    >>> parts = [Counts.of(Stream.of([story]), chains) for story in stories]
     >>> merged = Counts.merged(parts)
     >>> all((a.counts == b.counts).all() for a, b in zip(whole.levels, merged.levels))
     True
@@ -104,26 +136,29 @@ class Counts:
     levels: tuple[Level, ...]
 
     @classmethod
-    def of(cls, stream: Stream, chains: Sequence[Chain]) -> "Counts":
+    def of(
+        cls,
+        stream: Stream,
+        chains: Sequence[Chain],
+        classes: Mapping[int, np.ndarray] | None = None,
+    ) -> "Counts":
         """Count every place of a stream once in each context.
 
-        Raises
-        ------
-        ValueError
-            If a chain is empty, repeats a place or looks ahead.
+        Parameters
+        ----------
+        stream : Stream
+        chains : sequence of Chain
+        classes : mapping of int to ndarray of int32, shape (words,), optional
+            The class of every word, by number of classes; shards need the same.
         """
-        chains = tuple(tuple(chain) for chain in chains)
-        for chain in chains:
-            if not chain or min(chain) < 1 or len(set(chain)) < len(chain):
-                raise ValueError(f"a chain is {chain}; allowed: different numbers, 1 or more")
         levels, shorter = [], None
-        firsts = {place for place, (length, _) in enumerate(_lengths(chains)) if length == 1}
-        for place, (names, there) in enumerate(contexts(stream, chains)):
+        firsts = np.cumsum([0, *(len(chain.places) for chain in chains)])
+        for place, (names, there) in enumerate(contexts(stream, chains, classes or {})):
             below = np.zeros(len(names), np.uint64) if place in firsts else shorter
             parts = names[there], stream.words[there], np.ones(there.sum(), np.int32), below[there]
             levels.append(Level.summed(*parts))
             shorter = names
-        return cls(chains, tuple(levels))
+        return cls(tuple(chains), tuple(levels))
 
     @classmethod
     def merged(cls, shards: Sequence["Counts"]) -> "Counts":
@@ -147,8 +182,3 @@ class Counts:
                 for levels in zip(*(shard.levels for shard in shards), strict=True)
             ),
         )
-
-
-def _lengths(chains: Sequence[Chain]) -> list[tuple[int, Chain]]:
-    """Return the length of the contexts of each level, and its chain."""
-    return [(length, chain) for chain in chains for length in range(1, len(chain) + 1)]

@@ -1,6 +1,6 @@
 """The story model: counted once, mixed by weights that it learns by judging its own stories."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +8,15 @@ import numpy as np
 from plasticity.substrate.blocked import workers
 from plasticity.substrate.domains.stories import kernels
 from plasticity.substrate.domains.stories.circuit import NEVER, Circuit
+from plasticity.substrate.domains.stories.classes import classes_of
 from plasticity.substrate.domains.stories.counts import Chain, Counts
 from plasticity.substrate.domains.stories.kernels import Weights
 from plasticity.substrate.domains.stories.states import KINDS, number_of_states, states_of
 from plasticity.substrate.domains.stories.text import Stream, Vocabulary
 
-WORDS = (1, 2, 3, 4, 5)
-SKIPS = ((2, 3, 4), (1, 3, 4), (1, 2, 4, 5))
+WORDS = Chain((1, 2, 3, 4, 5))
+SKIPS = (Chain((2, 3, 4)), Chain((1, 3, 4)), Chain((1, 2, 4, 5)))
+CLASSES = (Chain((1, 2, 3, 4, 5), 60), Chain((1, 2, 3, 4), 250))
 WEAKEST = 0.02  # weaker synapses of states vanish once learning ends
 NOTHING = np.zeros((0, 0), np.int32)
 
@@ -25,9 +27,8 @@ class Parts:
 
     Parameters
     ----------
-    chains : tuple of tuple of int
-        How far back the contexts of each chain look, from the nearest word on; the first chain has
-        to start with 1.
+    chains : tuple of Chain
+        What contexts are made of; the first chain has to be of words and start at place 1.
     memory : bool
         Whether working memory speaks.
     states : tuple of str
@@ -42,7 +43,7 @@ class Parts:
         For kinds that do not exist, or rates below 0.
     """
 
-    chains: tuple[Chain, ...] = (WORDS, *SKIPS)
+    chains: tuple[Chain, ...] = (WORDS, *SKIPS, *CLASSES)
     memory: bool = True
     states: tuple[str, ...] = KINDS
     rates: tuple[float, float] = (1.2, 0.5)
@@ -65,6 +66,8 @@ class StoryModel:
         Along the chains of its parts.
     vocabulary : Vocabulary
     parts : Parts
+    classes : mapping of int to ndarray of int32, shape (words,), optional
+        The class of every word, by number of classes, with which they were counted.
 
     Attributes
     ----------
@@ -82,11 +85,17 @@ class StoryModel:
     True
     """
 
-    def __init__(self, counts: Counts, vocabulary: Vocabulary, parts: Parts = Parts()):
+    def __init__(
+        self,
+        counts: Counts,
+        vocabulary: Vocabulary,
+        parts: Parts = Parts(),
+        classes: Mapping[int, np.ndarray] | None = None,
+    ):
         self.vocabulary, self.parts = vocabulary, parts
-        self.circuit = Circuit(counts, len(vocabulary))
+        self.circuit = Circuit(counts, len(vocabulary), classes)
         chains, words = len(parts.chains), len(vocabulary)
-        lengths = 1 + max(map(len, parts.chains))
+        lengths = 1 + max(len(chain.places) for chain in parts.chains)
         frequencies = kernels.FREQUENCIES
         shapes = (
             (1,),
@@ -105,8 +114,10 @@ class StoryModel:
 
     @classmethod
     def counted(cls, stream: Stream, vocabulary: Vocabulary, parts: Parts = Parts()):
-        """Return the model of the counts of stories."""
-        return cls(Counts.of(stream, parts.chains), vocabulary, parts)
+        """Return the model of the counts of stories, with classes of words found in them."""
+        sizes = sorted({chain.classes for chain in parts.chains} - {0})
+        classes = {size: classes_of(stream, len(vocabulary), size) for size in sizes}
+        return cls(Counts.of(stream, parts.chains, classes), vocabulary, parts, classes)
 
     @property
     def size(self) -> dict[str, float]:
