@@ -170,3 +170,32 @@ def test_what_they_cannot_do_is_refused():
     brain.connect(0, 1, 1.0, "other")
     with pytest.raises(ValueError, match="pending"):
         learn_scored(brain, *pairs_and_noise(0)[:2], "pairs", np.ones(COUNT))
+
+
+def test_neurons_outside_and_ends_without_a_partner_are_refused():
+    brain = complete()
+    brain.grow(1)  # a neuron that takes no part
+    dense, noise = DensePairs(brain, "pairs", COUNT), np.ones(COUNT)
+    before, draws = dense.weights.copy(), brain._draws
+    for sources, targets, message in (
+        ([COUNT], [0], "sources holds neuron 30; allowed: 0 to 29"),
+        ([0], [COUNT], "targets holds neuron 30; allowed: 0 to 29"),
+        ([0], [-1], "neuron is -1; allowed: 0 to 30"),
+    ):
+        with pytest.raises(IndexError, match=message):
+            dense.learn_contrast(np.array(sources), np.array(targets), noise)
+    with pytest.raises(IndexError, match="noise holds neuron 30; allowed: 0 to 29"):
+        dense.learn_contrast(np.array([0]), np.array([1]), np.ones(COUNT + 1))
+    with pytest.raises(IndexError, match="neuron is 31; allowed: 0 to 30"):
+        learn_scored(brain, np.array([0]), np.array([COUNT + 1]), "pairs", noise)
+    many, one = np.zeros(50, int), np.ones(1, int)
+    for ends in ((many, one), (one, many)):
+        message = f"sources holds {len(ends[0])} neurons, targets {len(ends[1])}; allowed: as many"
+        with pytest.raises(ValueError, match=message):
+            dense.learn_contrast(*ends, noise)
+        with pytest.raises(ValueError, match=message):
+            learn_scored(brain, *ends, "pairs", noise)
+    with pytest.raises(ValueError, match="count is 32; allowed: 0 to 31"):
+        DensePairs(brain, "pairs", COUNT + 2)
+    assert (dense.weights == before).all()
+    assert brain._draws == draws  # what is refused draws nothing

@@ -43,6 +43,11 @@ class DensePairs:
     weights : ndarray of float32, shape (count, count)
         Row for the source; 0 where the graph has no synapse.
 
+    Raises
+    ------
+    ValueError
+        For a relation of another rule, or more neurons than there are.
+
     Examples
     --------
     >>> brain = Brain()
@@ -56,6 +61,8 @@ class DensePairs:
 
     def __init__(self, brain: Brain, relation: str, count: int):
         self._brain, self._kind = brain, _hebbian(brain, relation)
+        if not 0 <= count <= len(brain):
+            raise ValueError(f"count is {count}; allowed: 0 to {len(brain)}, the brain's neurons")
         self.weights = np.zeros((count, count), np.float32)
         edges = brain.edges(relation)
         inside = (edges["source"] < count) & (edges["target"] < count)
@@ -77,15 +84,26 @@ class DensePairs:
         sources, targets : ndarray of int, shape (pairs,)
         noise, negatives, strength
             As for `Brain.learn_contrast`.
+
+        Raises
+        ------
+        IndexError
+            For a neuron that takes no part, in a pair or to be drawn.
+        ValueError
+            For more sources than targets, or fewer.
         """
         brain = self._brain
-        table, seed = brain.noise_table(noise), brain.draw()
+        pairs, table = _pairs(brain, sources, targets), brain.noise_table(noise)
+        # The table ascends: its last neuron is the highest.
+        for name, ends in (("sources", pairs[0]), ("targets", pairs[1]), ("noise", table[-1:])):
+            if len(ends) and ends.max() >= len(self.weights):
+                raise IndexError(
+                    f"{name} holds neuron {ends.max()}; allowed: 0 to {len(self.weights) - 1}"
+                )
         _, rate, limit, _ = brain.settings_of(self._kind)
         drawn = table, negatives, np.float32(-strength)
-        pairs = sources.astype(np.uint32, copy=False), targets.astype(np.uint32, copy=False)
-        brain.graph.run(
-            _learn_dense, len(sources), self.weights, *pairs, drawn, (rate, limit), seed
-        )
+        how = self.weights, *pairs, drawn, (rate, limit), brain.draw()
+        brain.graph.run(_learn_dense, len(pairs[0]), *how)
 
     def write_back(self) -> None:
         """Set the synapses of the graph to the weights that are not 0."""
@@ -119,11 +137,19 @@ def learn_scored(
     -------
     int
         How many targets were predicted: the strongest synapse, the first of equal ones.
+
+    Raises
+    ------
+    IndexError
+        For a neuron that does not exist.
+    ValueError
+        While synapses are pending, for a relation of another rule, or for more sources than
+        targets, or fewer.
     """
     if len(brain.graph.pending):
         raise ValueError("synapses are pending; consolidate() first")
     kind = _hebbian(brain, relation)
-    sources, targets = (np.asarray(each, np.uint32) for each in (sources, targets))
+    sources, targets = _pairs(brain, sources, targets)
     if not len(sources):
         return 0
     # Sorted by source, equal ones in their order: numbers of which none are equal sort fastest.
@@ -153,6 +179,16 @@ def _hebbian(brain: Brain, relation: str):
     if kind.rule_index != HEBBIAN:
         raise ValueError(f"rule of relation {relation!r} is {kind.rule!r}; allowed: hebbian")
     return kind
+
+
+def _pairs(brain: Brain, sources, targets) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of pairs, uint32, checked: compiled code looks at no bounds."""
+    sources, targets = brain.indexes(sources), brain.indexes(targets)
+    if len(sources) != len(targets):
+        raise ValueError(
+            f"sources holds {len(sources)} neurons, targets {len(targets)}; allowed: as many"
+        )
+    return sources, targets
 
 
 @numba.njit(inline="always")
