@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plasticity.substrate import NEURON_DTYPE, SYNAPSE_DTYPE, Brain, spreading
+from plasticity.substrate import NEURON_DTYPE, SYNAPSE_DTYPE, Brain, spreading, views
 from plasticity.substrate.reference import ReferenceBrain, ReferenceNeuron
 from plasticity.substrate.reference import random_bits as reference_bits
 from plasticity.substrate.structures import PENDING_DTYPE
@@ -267,6 +267,75 @@ def test_threads_change_no_bit_of_what_neurons_make_of_their_input(threads, monk
         found.append([*parts, emission.neurons, emission.values, brain.get(last.hit, "fires")])
     assert len(found[0][5]) == 100  # the competition took part
     assert all(np.array_equal(*pair) for pair in zip(*found, strict=True))
+
+
+def change_the_graph(brain):
+    """Yield after every kind of change after which a derived view must not be used any more."""
+    generator = np.random.default_rng(4)
+    for number in (1, 2, 0):  # the last time nothing is grown any more
+        brain.learn(0, 1, "pairs")
+        yield
+        brain.learn_contrast([0, 1], [2, 3], "pairs", np.ones(60))
+        yield
+        brain.learn_rows([0, 1], 1.0, [2, 3], 1.0, "pairs")
+        yield
+        brain.connect(4, 5, generator.normal(), "pairs")
+        yield
+        brain.learn(3, 4, "rewarded")
+        brain.reward(1.0)
+        yield
+        brain.learn(0, [2, 3, 3][: 1 + number], "counts")
+        yield
+        brain.consolidate()
+        yield
+    brain.consolidate(epsilon=0.1)
+    yield
+    brain.grow(40, threshold=-math.inf)
+    yield
+
+
+def test_a_derived_view_changes_no_bit_and_gives_way_to_every_change():
+    generator = np.random.default_rng(3)
+    ends, weights = generator.integers(0, 60, (2, 900)), generator.normal(size=900)
+    plain, derived = Brain(), Brain()
+    for brain in (plain, derived):
+        brain.grow(60, threshold=-math.inf)
+        brain.relation("pairs", rule="hebbian", limit=4.0)
+        brain.relation("counts", rule="count", sign=-1.0)
+        brain.relation("rewarded", rule="reward")
+        brain.connect(*ends, weights, "pairs")
+        brain.connect([0, 3], [2, 4], [0.5, 0.25], "counts")
+    changes = [change_the_graph(brain) for brain in (plain, derived)]
+    derived.derive()
+    for _ in zip(*changes, strict=True):
+        for emitting in (len(plain), len(plain) - 9, 5):
+            for relations in (None, None, ["pairs"]):  # the view is stale, then fresh, then other
+                frontier = np.arange(emitting), generator.normal(size=emitting)
+                expected, found = (
+                    brain.spread(*frontier, cycles=2, relations=relations)
+                    for brain in (plain, derived)
+                )
+                assert np.array_equal(expected.hit, found.hit)
+                assert np.array_equal(expected.activations, found.activations)
+                derived.derive()
+
+
+def test_a_derived_view_is_used_until_something_changes(monkeypatch):
+    brain = Brain()
+    brain.grow(4, threshold=-math.inf)
+    brain.connect([0, 1], 2, 1.0)
+    used = []
+    deliver = views.View.deliver
+    monkeypatch.setattr(
+        views.View, "deliver", lambda view, *given: used.append(1) or deliver(view, *given)
+    )
+    brain.derive()
+    brain.spread([0, 1, 3])
+    assert len(used) == 1
+    brain.spread([0])  # too few
+    brain.connect(0, 2, 3.0)
+    assert brain.spread([0, 1, 3]).value(2) == 4
+    assert len(used) == 1
 
 
 def test_random_bits_are_those_of_the_reference():

@@ -334,6 +334,11 @@ def _mapped_whole(config: Config, seed: int, folder: Path) -> list[tuple]:
             if not limit:  # a whole cycle writes every neuron, in private memory
                 works[f"whole/cycle/{n}"] = lambda b=brain: b.spread(everyone, values)
         times = _in_turns(works, config.repeats)
+        if not limit:
+            for brain in brains.values():
+                brain.derive()
+            works = {f"whole/derived_cycle/{n}": works[f"whole/cycle/{n}"] for n in brains}
+            times |= _in_turns(works, config.repeats)
     rows += _time_rows(times, config.neurons * config.degree, "cycle_seconds")
     return [*rows, (0, "whole/graph", "resident_gigabytes", max(highest) / GIGABYTE)]
 

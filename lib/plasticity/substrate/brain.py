@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from plasticity.substrate import kernels, propagation, spreading, trace
+from plasticity.substrate import kernels, propagation, spreading, trace, views
 from plasticity.substrate.anatomy import DEFAULT_RELATION, Anatomy, Neurons
 from plasticity.substrate.emission import Emission
 from plasticity.substrate.memory import WorkingMemory
@@ -61,6 +61,7 @@ class Brain(Anatomy):
         self.memory = WorkingMemory.restore(meta["memory"]) if "memory" in meta else WorkingMemory()
         self.episodes = Episodes(self.store)
         self._traced: list[trace.TracedCycle] = []
+        self._derived: tuple[tuple, views.View] | None = None
         self._eligible: dict[int, list] | None = None if "tick" in meta else {}  # None: look
         self._noise: tuple[bytes, np.ndarray] = (b"", np.zeros(0, np.uint32))
 
@@ -126,6 +127,32 @@ class Brain(Anatomy):
         if trace:
             self._traced = traced
         return Emission(*frontier, cycle.hit, cycle.activations, done, self)
+
+    def derive(self, relations: Sequence[str] | None = None) -> None:
+        """Make a copy of all synapses, in order of their targets, for spreads of most neurons.
+
+        Until the graph changes, cycles in which half of the neurons or more emit along these
+        relations use it: faster, and the same to the last bit. It takes 12 bytes a synapse.
+
+        Parameters
+        ----------
+        relations : sequence of str, optional
+            As for `spread`.
+
+        Examples
+        --------
+        >>> brain = Brain()
+        >>> _ = brain.grow(3)
+        >>> brain.connect([0, 1], 2, [0.5, 0.25])
+        >>> brain.derive()
+        >>> brain.spread([0, 1]).value(2)
+        0.75
+        """
+        arrays, carried = ("neurons", "synapses", "pending"), self._carriers(relations)
+        for array in arrays:
+            self.store.require(array)
+        graph = (self.store[array] for array in arrays)
+        self._derived = carried, views.build(*graph, *carried, self.graph.version)
 
     def explain(self, neuron: int | str, k: int = 5) -> trace.Explanation:
         """Return the paths behind a neuron's activation in the last traced spread.
@@ -373,16 +400,31 @@ class Brain(Anatomy):
         return signs, allowed
 
     def _cycle(self, frontier, goals, boosts, carried, winners, traced) -> spreading.Cycle:
-        self.graph.require_rows(frontier[0])
-        graph = self.graph.neurons, self.graph.synapses, self.graph.pending
-        delivered = propagation.deliver(*graph, *frontier, *carried, threads=self.threads)
+        delivered = self._deliver(frontier, carried)
+        neurons = self.graph.neurons
         self.store.require("neurons", delivered[0])
         cycle = spreading.integrate(
-            graph[0], delivered, goals, boosts, self.tick, frontier, self.threads, traced
+            neurons, delivered, goals, boosts, self.tick, frontier, self.threads, traced
         )
-        spreading.compete(cycle, graph[0], winners)
+        spreading.compete(cycle, neurons, winners)
         self.store.touch("neurons", cycle.hit)
         return cycle
+
+    def _deliver(self, frontier, carried) -> tuple[np.ndarray, np.ndarray]:
+        """Return what arrives where, by way of the derived view if that is faster and right."""
+        if self._derived is not None:
+            made_for, view = self._derived
+            if view.stale(self.graph.version):
+                self._derived = None
+            elif (
+                2 * len(frontier[0]) >= len(self)
+                and all(map(np.array_equal, made_for, carried))
+                and (view.finite or len(frontier[0]) == len(self))
+            ):
+                return view.deliver(self.graph.version, *frontier, self.threads)
+        self.graph.require_rows(frontier[0])
+        graph = self.graph.neurons, self.graph.synapses, self.graph.pending
+        return propagation.deliver(*graph, *frontier, *carried, threads=self.threads)
 
     def _trace(self, cycle: spreading.Cycle, carried) -> trace.TracedCycle:
         graph = self.graph.neurons, self.graph.synapses, self.graph.pending

@@ -47,7 +47,7 @@ class Graph:
     threads : int
         Parts of large updates that run at once.
     version : int
-        Changes whenever synapses are grown, merged or removed: derived views compare it.
+        Changes with neurons and synapses, their weights too: derived views compare it.
     """
 
     def __init__(self, store: Store):
@@ -128,6 +128,7 @@ class Graph:
             new["identity"] = [identity(name) for name in names]
             new["name"] = self.names.add(names, indexes) + 1
         self.store.touch("neurons", slice(first, first + count))
+        self.version += 1
         return indexes
 
     def edges(self, sources: np.ndarray, targets: np.ndarray, relation: int) -> np.ndarray:
@@ -216,6 +217,7 @@ class Graph:
 
     def touch_edges(self, edges: np.ndarray) -> None:
         """Mark edges as changed since the last commit; missing ones are passed over."""
+        self.version += 1
         if self.store.path is None:
             return
         edges = edges[edges >= 0]
@@ -232,6 +234,7 @@ class Graph:
 
     def touch_rows(self, neurons: np.ndarray) -> None:
         """Mark every edge of these sources as changed since the last commit."""
+        self.version += 1
         if self.store.path is None:
             return
         self.store.touch("synapses", *self._extents(neurons))
@@ -323,6 +326,7 @@ class Graph:
         totals = np.bincount(sources, counts, minlength=len(self.neurons))
         self.synapses["weight"][own] = counts / np.maximum(totals[sources], 1)
         self.store.touch("synapses", own)
+        self.version += 1
 
     def _replace(self, synapses: np.ndarray) -> None:
         self.store.replace("synapses", synapses)
