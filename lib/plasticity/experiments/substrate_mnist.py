@@ -25,7 +25,7 @@ from plasticity.companion.configuration import (
     setting,
 )
 from plasticity.substrate.domains.images.encoder import WHITE, ImageEncoder, Jitter
-from plasticity.substrate.domains.images.filters import Bank
+from plasticity.substrate.domains.images.filters import Bank, sample_patches
 from plasticity.substrate.domains.images.levels import LevelRecogniser
 from plasticity.substrate.fast_images import verify_recogniser
 from plasticity.substrate.fast_levels import active_levels, fit_levels, scores_of, verify_levels
@@ -34,11 +34,12 @@ from plasticity.substrate.image_classifier import JITTER, ImageClassifier
 __all__ = ["Config", "datasets", "run", "trained"]
 
 FILTERS, LEVELS = "filters", "levels"
-PEERS = ("svm", "neighbours", "perceptron", "tsetlin")
+PEERS = ("svm", "neighbours", "perceptron")
 CURVES = ("images", "epochs", "filters")
 SOURCE_ACCURACY = 88.3  # percent, neuron-graph's README
 COMPARED_BY_SOURCE = 200  # digits of which it compares both ways to predict
 THOUSAND = 1000
+ALIGNED = 10_000  # digits whose patches filters are compared on with principal components
 MODEL = "model.safetensors"
 
 
@@ -229,6 +230,7 @@ class _Filters:
         images, labels = digits(config.scored)
         model, graph = self.model, self.model.graph_
         yield 0, "graph", "kilobytes", graph.brain.bytes / THOUSAND
+        yield from _alignments(model, digits("train")[0][:ALIGNED])
         exact = model.unrounded(images).argmax(axis=1)
         yield 0, f"{config.scored}, unrounded", "accuracy", 100 * float(np.mean(exact == labels))
         grids = model.encoder.grids(images[: config.compared])
@@ -239,6 +241,17 @@ class _Filters:
         if config.scored == "test":
             folder.mkdir(parents=True, exist_ok=True)
             (folder / MODEL).write_bytes(self.packed)
+
+
+def _alignments(model: ImageClassifier, images: np.ndarray) -> Iterator[tuple]:
+    """Yield the cosine of each filter with the principal component of its rank, sign left out."""
+    drawn = model.encoder(images)
+    for bank, filters in zip(model.banks, model.graph_.filters, strict=True):
+        patches = sample_patches(drawn, bank.size, 10 * len(images), model.random_state)
+        components = np.linalg.eigh(patches.T @ patches)[1][:, ::-1]
+        for rank, own in enumerate(filters.reshape(bank.filters, -1)):
+            cosine = abs(own @ components[:, rank]) / np.linalg.norm(own)
+            yield rank, f"filters {bank.size} x {bank.size}", "alignment", cosine
 
 
 class _Levels:
@@ -271,7 +284,6 @@ class _Peer:
             "svm": _svm,
             "neighbours": _neighbours,
             "perceptron": _perceptron,
-            "tsetlin": _tsetlin,
         }[config.learner]
         self.predict, self.bytes = make(config, seed, images, labels)
 
@@ -310,23 +322,6 @@ def _perceptron(config, seed, images, labels):
         model.fit(_flat(images), labels)
     size = sum(part.nbytes for part in (*model.coefs_, *model.intercepts_))
     return lambda more: model.predict(_flat(more)), size
-
-
-def _tsetlin(config, seed, images, labels):
-    try:
-        from tmu.models.classification.vanilla_classifier import TMClassifier
-    except ImportError as error:
-        raise ImportError("tsetlin needs tmu, an optional peer: pip install tmu==0.8.3") from error
-    clauses, words = 2000, 1 + 2 * images[0].size // 32  # bits of a clause in 32-bit words
-    model = TMClassifier(clauses, 50 * 100, 10.0, weighted_clauses=True, seed=seed)
-    for _ in range(config.epochs):
-        model.fit(_bits(images), labels.astype(np.uint32))
-    size = len(np.unique(labels)) * clauses * words * 4
-    return lambda more: model.predict(_bits(more)), size
-
-
-def _bits(images: np.ndarray) -> np.ndarray:
-    return (images > 75).reshape(len(images), -1).astype(np.uint32)
 
 
 def reasons(model: ImageClassifier, place: int, k: int = 8) -> dict:

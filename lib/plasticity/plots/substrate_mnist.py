@@ -18,7 +18,6 @@ LABELS = {
     "svm": "linear SVM",
     "neighbours": "3 nearest neighbours",
     "perceptron": "perceptron, 256 hidden",
-    "tsetlin": "Tsetlin machine",
 }
 CURVES = {
     "by_images": "filters and contexts",
@@ -34,9 +33,8 @@ COLOURS = {
     "linear SVM": PALETTE[7],
     "3 nearest neighbours": PALETTE[2],
     "perceptron, 256 hidden": PALETTE[1],
-    "Tsetlin machine": PALETTE[4],
 }
-MARKS = dict(zip(COLOURS, "oosD^vP", strict=True))
+MARKS = dict(zip(COLOURS, "oosD^v", strict=True))
 
 
 def trade_offs(
