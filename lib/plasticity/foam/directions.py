@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ITERATIONS = 50
-TOLERANCE = 1e-6
+ITERATIONS = 30
+TOLERANCE = 1e-5
 
 
 def unchanged(tensor: Tensor) -> Tensor:

@@ -192,19 +192,15 @@ class GrowableLayer(nn.Module):
         norms = torch.full((len(self.neurons),), float("nan"), device=self.neurons.age.device)
         width = self.block.width
         if self.block.trainable:
-            squares = [_squares(layer.weight, is_transposed(layer)) for layer in self.block.inputs]
-            found = [square for square in squares if square is not None]
-            if found:
-                norms[:width] = sum(found).sqrt()
+            found = [_norms(layer.weight, is_transposed(layer)) for layer in self.block.inputs]
+            norms[:width] = _together(found)
         else:
             bounds = self.recorder.take_bounds()
             if bounds is not None:
                 norms[:width] = bounds
         for number, cohort in enumerate(self.cohorts):
             rows = [cohort.up] if cohort.gate is None else [cohort.gate, cohort.up]
-            found = [square for square in map(_squares, rows) if square is not None]
-            if found:
-                norms[self.slots(number)] = sum(found).sqrt()
+            norms[self.slots(number)] = _together([_norms(part) for part in rows])
         return norms
 
     def detach_hooks(self) -> None:
@@ -229,8 +225,15 @@ class GrowableLayer(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
-def _squares(parameter: nn.Parameter, transposed: bool = False) -> Tensor | None:
-    """Return the squared norm of the gradient of each row."""
+def _norms(parameter: nn.Parameter, transposed: bool = False) -> Tensor | None:
+    """Return the norm of the gradient of each row, float32, or None without a gradient."""
     if parameter.grad is None:
         return None
-    return parameter.grad.float().square().sum(0 if transposed else 1)
+    dim = 0 if transposed else 1
+    return torch.linalg.vector_norm(parameter.grad, dim=dim, dtype=torch.float32)
+
+
+def _together(norms: list[Tensor | None]) -> Tensor | float:
+    """Return the norms of rows that consist of several parts; NaN without any gradient."""
+    found = [each for each in norms if each is not None]
+    return torch.stack(found).norm(dim=0) if found else float("nan")
