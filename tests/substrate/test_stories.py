@@ -90,7 +90,7 @@ def test_counts_taken_back_are_those_of_the_others(stories):
     before = [np.array(column) for column in circuit.columns]
     kernels.change(circuit.columns, edges, 0, stream.starts[1], -1)
     if len(stories) > 1:
-        rest = Circuit(Counts.of(Stream.of(stories[1:]), CHAINS), WORDS)
+        rest = Circuit(Counts.of(Stream.of(stories[1:]), CHAINS, CLASSES), WORDS)
         assert np.array_equal(rest.columns.base, circuit.columns.base)
         for place, names in enumerate(rest.names):
             inside = np.searchsorted(circuit.names[place], names)

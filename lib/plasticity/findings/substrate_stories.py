@@ -22,6 +22,7 @@ LABELS = {
 }
 ABLATIONS = {
     "validation": "everything",
+    "two_passes": "everything, learnt from twice",
     "without_last_words": "without the last words as states",
     "without_states": "without states",
     "without_skips": "without skip chains",

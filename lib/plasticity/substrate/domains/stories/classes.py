@@ -60,27 +60,28 @@ def classes_of(stream: Stream, words: int, cells: int) -> np.ndarray:
         surprise = np.where(company > 0, np.log(company / expected).clip(0), 0.0)
     length = np.sqrt((surprise**2).sum(axis=1, keepdims=True))
     surprise = (surprise / np.maximum(length, 1e-9)).astype(np.float32)
-    return _compete(surprise, surprise[order[:cells]].copy(), ROUNDS)
+    return _compete(surprise, np.ascontiguousarray(surprise[order[:cells]].T), ROUNDS)
 
 
 @numba.njit(cache=True)
 def _compete(inputs, weights, rounds):
-    """Let cells win inputs and move to the mean of what they won, at length 1."""
+    """Let cells, a column of weights each, win inputs and move to the mean of what they won."""
     winners = np.zeros(len(inputs), np.int32)
+    activations = np.empty(weights.shape[1], np.float32)
     for _ in range(rounds):
         for i in range(len(inputs)):
-            highest = np.float32(-1)
-            for cell in range(len(weights)):
-                activation = np.float32(0)
-                for k in range(inputs.shape[1]):
-                    activation += inputs[i, k] * weights[cell, k]
-                if activation > highest:
-                    highest, winners[i] = activation, cell
+            activations[:] = 0
+            for k in range(inputs.shape[1]):
+                value, row = inputs[i, k], weights[k]
+                if value != 0:
+                    for cell in range(len(activations)):
+                        activations[cell] += value * row[cell]
+            winners[i] = activations.argmax()
         weights[:] = 0
         for i in range(len(inputs)):
-            weights[winners[i]] += inputs[i]
-        for cell in range(len(weights)):
-            length = np.sqrt((weights[cell] ** 2).sum())
+            weights[:, winners[i]] += inputs[i]
+        for cell in range(len(activations)):
+            length = np.sqrt((weights[:, cell] ** 2).sum())
             if length > 0:
-                weights[cell] /= length
+                weights[:, cell] /= length
     return winners
