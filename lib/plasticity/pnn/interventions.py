@@ -99,8 +99,8 @@ def intervene(model: PnnModel | PnnForMaskedLM, *interventions: Intervention) ->
         "raw_proposal": pnn.refiner.contract,
         "proposal": pnn.refiner.proposal_norm,
         "gate": pnn.refiner.gate,
-        "delta": pnn.update,
-        "state": pnn.update,
+        "delta": pnn.refiner,
+        "state": pnn.refiner,
     }
     with ExitStack() as hooks:
         hooks.enter_context(pnn.register_forward_pre_hook(now.start))
@@ -139,12 +139,16 @@ def _hook(site: str, interventions: list[Intervention], now: _Clock) -> Callable
     def hook(module, inputs, output):
         if site == "gate":
             return changed(output, inputs[1])
-        if site != "delta":
+        if site not in ("delta", "state"):
             return changed(output)
-        _, gate, proposal = inputs
+        gate, proposal = output
         delta = gate * proposal
-        # Only the difference is added: a change of nothing leaves every bit of the state.
-        return output + (changed(delta) - delta)
+        before = delta if site == "delta" else inputs[0] + delta
+        after = changed(before)
+        if after is before:
+            return None
+        # The refiner gives out a gate and a proposal: an open gate takes the whole difference.
+        return torch.ones_like(gate), after if site == "delta" else after - inputs[0]
 
     return hook
 

@@ -165,14 +165,6 @@ class Refiner(nn.Module):
         return self.gate(state, proposal), proposal
 
 
-class Update(nn.Module):
-    """The state after a step: what it was, plus the gated proposal; a place for hooks."""
-
-    def forward(self, state: Tensor, gate: Tensor, proposal: Tensor) -> Tensor:
-        """Add gate times proposal, all of shape (batch, length, hidden_size)."""
-        return torch.addcmul(state, gate, proposal)
-
-
 class TokenEmbeddingAccess:
     """How transformers finds the token embedding of a model that holds `Embeddings`."""
 
@@ -230,7 +222,6 @@ class PnnModel(TokenEmbeddingAccess, PnnPreTrainedModel):
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.refiner = Refiner(config)
-        self.update = Update()
         self.post_init()
 
     def forward(
@@ -271,7 +262,7 @@ class PnnModel(TokenEmbeddingAccess, PnnPreTrainedModel):
         states, gates, deltas = [state], [], []
         for _ in range(num_steps):
             gate, proposal = self.refiner(state, mask)
-            state = self.update(state, gate, proposal)
+            state = torch.addcmul(state, gate, proposal)
             states.append(state)
             if output_gates:
                 gates.append(gate)
