@@ -1,7 +1,7 @@
 """The source's way to learn votes: mistakes of a batch added up, then one step for every synapse.
 
-Beside the graph, as a table. `LevelRecogniser.learn` goes picture by picture instead: Adam then moves
-only the synapses that were used, and a tie is a mistake, whatever the label.
+Beside the graph, as a table. `LevelRecogniser.learn` goes picture by picture instead: Adam then
+moves only the synapses that were used, and a tie is a mistake, whatever the label.
 """
 
 import numba
