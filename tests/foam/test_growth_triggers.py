@@ -1,8 +1,7 @@
 """When and where a model grows, and what it does not grow on.
 
-Bugs of the specification guarded here: 1 to 7, 9 to 12, 50, 51 (see below), 54 and 56; 8 is in
-`test_replacement`. 51, growing between a forward pass and its backward pass, needs no guard with
-cohorts: the old graph keeps the old parameters. Only under checkpointing is it an error, torch's.
+Bugs of the specification guarded here: 1 to 7, 9 to 12, 50, 51, 54 and 56; 8 is in
+`test_replacement`.
 """
 
 import pytest
@@ -270,6 +269,17 @@ def test_checkpointing_counts_everything_once_bug_50(reentrant):
     assert states[0].keys() == states[1].keys()
     for name in states[0]:
         assert torch.allclose(states[0][name].float(), states[1][name].float(), atol=1e-5), name
+
+
+def test_growing_between_forward_and_backward_changes_no_gradient_bug_51():
+    """The old graph keeps the old parameters; with others in their place it would be an error."""
+    model, other = toy_growable(), toy_growable()
+    loss, expected = loss_for(model), loss_for(other)
+    grow_everywhere(model, growth_batch=toy_batch(seed=1))
+    loss.backward()
+    expected.backward()
+    for old, new in zip(other.base_model.parameters(), model.base_model.parameters(), strict=True):
+        assert (old.grad is None and new.grad is None) or torch.equal(old.grad, new.grad)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "mlp"])

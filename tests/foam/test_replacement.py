@@ -8,6 +8,7 @@ import torch
 from foam_toys import (
     fast_config,
     loss_for,
+    mlp_loss,
     toy_batch,
     toy_growable,
     toy_model,
@@ -254,3 +255,46 @@ def test_an_activation_that_is_not_zero_at_zero_cannot_retire():
         optimizer.step()
     with pytest.raises(ValueError, match=r"needs an activation with f\(0\) = 0"):
         model.check_and_grow()
+
+
+def test_a_protected_base_loses_nothing_and_newborns_can_go():
+    model = toy_growable(
+        train_base="none",
+        enable_replacement=True,
+        protect_base=True,
+        maturation_age=2,
+        dormancy_tau=1e9,
+    )
+    before = loss_for(model).item()
+    toy_train(model, toy_optimizer(model, lr=1e-4), 12)
+    assert sum(result.replaced for result in model.growth_log) > 0
+    assert all(layer.neurons.active[:24].all() for layer in model.layers)
+    with model.disable_growth():
+        assert loss_for(model).item() == before
+
+
+@given(st.lists(st.sampled_from(["grow", "train", "save"]), min_size=1, max_size=6))
+@settings(max_examples=12, deadline=None)
+def test_whatever_is_done_the_accounts_agree(actions):
+    """Slots, statistics, optimizer groups and merged widths, after any sequence of actions."""
+    model = toy_growable("mlp", enable_replacement=True, maturation_age=2, dormancy_tau=0.5)
+    optimizer = toy_optimizer(model)
+    layer = model.layers[0]
+    for step, action in enumerate(actions):
+        if action == "grow":
+            sources = torch.nonzero(layer.neurons.active).flatten()[:3]
+            model.grow({0: sources}, growth_batch=mlp_loss)
+        elif action == "train":
+            toy_train(model, optimizer, 2, first=step)
+        else:
+            model.load_state_dict(model.state_dict())
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    assert len(layer.neurons) == len(layer.rows("up")) == len(layer.rows("down"))
+    gone = ~layer.neurons.active
+    assert not layer.rows("up")[gone].any() and not layer.rows("down")[gone].any()
+    expected, width = loss_for(model).item(), int(layer.neurons.active.sum())
+    assert width == 24 + sum(result.born - result.replaced for result in model.growth_log)
+    merged = model.merge_and_unload()
+    assert merged[0].out_features == width
+    assert loss_for(merged).item() == pytest.approx(expected, rel=1e-5)

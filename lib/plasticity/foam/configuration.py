@@ -133,6 +133,8 @@ class GrowthConfig:
         The utility that says which neurons are dormant.
     dormancy_tau : float
         Dormant: utility below this fraction of the layer's median (``redo``: mean).
+    protect_base : bool
+        Retire newborns only, never neurons of the base.
     protect_quantile : float
         In [0, 1]: neurons whose utility on a replay batch is above this quantile stay.
     max_prune_jump : float
@@ -184,6 +186,7 @@ class GrowthConfig:
     enable_replacement: bool = False
     dormancy: str = "wanda"
     dormancy_tau: float = 0.1
+    protect_base: bool = False
     protect_quantile: float = 0.5
     max_prune_jump: float = 0.01
     pad_multiple: int = 1
@@ -212,10 +215,10 @@ class GrowthConfig:
                 f"may not; got reserve_events={self.reserve_events}: set it to 0, or leave "
                 "freeze_mature off"
             )
-        if self.enable_replacement and self.train_base == "none":
+        if self.enable_replacement and self.train_base == "none" and not self.protect_base:
             raise ValueError(
                 "enable_replacement retires neurons of the base, which train_base='none' promises "
-                "to keep; set train_base='ffn', or enable_replacement=False"
+                "to keep; set protect_base=True, train_base='ffn', or enable_replacement=False"
             )
         if self.init == "split" and self.train_base == "none":
             raise ValueError(

@@ -93,10 +93,10 @@ def replaceable(
 ) -> Tensor:
     """Return the neurons that may be retired in this event, the least useful first.
 
-    Never the young (a newborn's zero column has no utility yet), never more than one percent of
-    the layer (one neuron, where that is less than one), and with a replay batch only those that
-    are dormant on it too and below the protected quantile: a neuron that is silent on the new task
-    may carry an old one.
+    Never the base where it is protected, never the young (a newborn's zero column has no utility
+    yet), never more than one percent of the layer (one neuron, where that is less than one), and
+    with a replay batch only those that are dormant on it too and below the protected quantile: a
+    neuron that is silent on the new task may carry an old one.
 
     Parameters
     ----------
@@ -114,6 +114,8 @@ def replaceable(
     values = utility(layer)
     allowed = dormant(layer, values) & neurons.mature(layer.config.maturation_age)
     allowed &= neurons.observations > 0
+    if layer.config.protect_base:
+        allowed[: layer.block.width] = False
     if replay is not None:
         old = utility(layer, replay)
         limit = torch.quantile(old[neurons.active], layer.config.protect_quantile)
