@@ -16,7 +16,11 @@ from plasticity.substrate.domains.stories.text import Stream, Vocabulary
 
 WORDS = Chain((1, 2, 3, 4, 5))
 SKIPS = (Chain((2, 3, 4)), Chain((1, 3, 4)), Chain((1, 2, 4, 5)))
-CLASSES = (Chain((1, 2, 3, 4, 5), 60), Chain((1, 2, 3, 4), 250))
+CLASSES = (
+    Chain((1, 2, 3, 4, 5, 6, 7), 20),
+    Chain((1, 2, 3, 4, 5), 60),
+    Chain((1, 2, 3, 4), 250),
+)
 WEAKEST = 0.02  # weaker synapses of states vanish once learning ends
 NOTHING = np.zeros((0, 0), np.int32)
 
