@@ -32,7 +32,8 @@ ABLATIONS = {
     "without_learning": "without learning: the first chain",
     "validation_kneser_ney": "Kneser-Ney, order 5",
 }
-_SIZES = ("scale_500", "scale_1000", "validation", "scale_real", "scale_5000", "scale_all")
+# By profile, the arm that parts are taken from has 500 stories or all that are real.
+_SIZES = ("scale_500", "validation", "scale_1000", "scale_real", "scale_5000", "scale_all")
 SCALING = {
     "graph": _SIZES,
     "Kneser-Ney, order 5": tuple(f"{size}_kneser_ney" for size in _SIZES),

@@ -82,7 +82,7 @@ def scaling(summary: pd.DataFrame, models: Mapping[str, Sequence[str]]) -> Figur
     summary : DataFrame
         From `statistics.summarise`.
     models : mapping of str to sequence of str
-        Variants of each curve, named, few stories first; the first curve is the graph's.
+        Variants of each curve, named; the first curve is the graph's.
 
     Returns
     -------
@@ -94,6 +94,7 @@ def scaling(summary: pd.DataFrame, models: Mapping[str, Sequence[str]]) -> Figur
         figure, axes = panels(3, width=3.7, height=3.3)
         for (name, variants), colour in zip(models.items(), (GRAPH, PEER), strict=False):
             shown = [variant for variant in variants if variant in known]
+            shown.sort(key=lambda variant: found[variant, "tokens", "train"])
             tokens = [found[v, "tokens", "train"] for v in shown]
             seconds = [
                 sum(
