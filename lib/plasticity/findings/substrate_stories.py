@@ -175,13 +175,15 @@ def _parts(rows: pd.DataFrame) -> list[str]:
 
 
 def _scaling(rows: pd.DataFrame) -> str:
-    known = set(rows["variant"])
-    parts = []
+    known, found = set(rows["variant"]), []
     for own, peer in zip(*SCALING.values(), strict=True):
         if own in known and peer in known:
             a, b = (_at(rows, v, "perplexity", "validation").mean for v in (own, peer))
-            tokens = rows[(rows["variant"] == own) & (rows["metric"] == "tokens")]["value"].mean()
-            parts.append(f"{tokens:,.0f} words: {a:.1f} against {b:.1f} ({a / b:.2f})")
+            found.append((_at(rows, own, "tokens", "train").mean, a, b))
+    parts = [
+        f"{words:,.0f} words: {a:.1f} against {b:.1f} ({a / b:.2f})"
+        for words, a, b in sorted(found)
+    ]
     return f"By size of the training set, the graph against Kneser-Ney: {'; '.join(parts)}."
 
 
