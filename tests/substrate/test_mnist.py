@@ -172,6 +172,7 @@ def test_every_figure_is_drawn(study):
         plots.confusion(summary, "filters"),
         plots.mistakes(images[:14], labels[:14], labels[1:15]),
         plots.mistakes(images[:0], labels[:0], labels[:0]),
+        plots.reasons([{"grid": images[0], "title": "0", "reasons": [(2.0, 1, 1, 9, 9)]}] * 2),
     ]
     for figure in figures:
         figure.canvas.draw()

@@ -72,9 +72,9 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Index: what is changed. Columns mean, low, high, in points.
     """
-    found = {}
+    found, measured = {}, set(rows["variant"])
     for variant, name in PARTS.items():
-        if not values_by_seed(rows, "accuracy", variant, "validation").empty:
+        if {variant, WHOLE} <= measured:
             one = paired_difference(rows, "accuracy", variant, WHOLE, "validation")
             found[name] = (one.mean, one.low, one.high)
     return pd.DataFrame.from_dict(found, orient="index", columns=["mean", "low", "high"])
@@ -199,7 +199,8 @@ def _adam(rows: pd.DataFrame) -> str:
 
 def _parts(rows: pd.DataFrame) -> str:
     parts = [f"{name} {cell(*row, '{:+.2f}')}" for name, row in differences(rows).iterrows()]
-    return f"Taken from the whole, on digits held out, in points: {'; '.join(parts)}."
+    listed = "; ".join(parts)
+    return f"Taken from the whole, on digits held out, in points: {listed}." if parts else ""
 
 
 def _peers(rows: pd.DataFrame) -> str:
