@@ -57,6 +57,22 @@ def test_processes_that_disagree_are_stopped_bug_48(folder, rank):
 
 
 @pytest.mark.slow
+def test_a_sharded_model_grows_into_reserved_room(folder):
+    """`fully_shard` on two processes, against one process that sees both halves."""
+    first, second = (load_file(folder / f"{rank}.sharded") for rank in (0, 1))
+    learned = [n for n in first if ".neurons." not in n and "clock" not in n]
+    assert all(torch.equal(first[name], second[name]) for name in learned)
+    born = int((folder / "0.sharded_born").read_text())
+    model = toy_growable(growth_cooldown=3, reserve_events=3)
+    toy_train(model, toy_optimizer(model), 10)
+    assert born == model.born > 0
+    whole = model.state_dict()
+    assert torch.equal(first["layers.0.neurons.birth"], whole["layers.0.neurons.birth"])
+    for name in ("layers.0.cohorts.0.up", "base_model.model.layers.0.mlp.up_proj.weight"):
+        assert torch.allclose(first[name], whole[name], atol=1e-3), name
+
+
+@pytest.mark.slow
 def test_reserved_room_needs_no_second_compilation_bugs_52_53():
     """One graph, without breaks; three events, and none of them compiles anything."""
     torch.compiler.reset()

@@ -136,6 +136,27 @@ def test_pressure_is_of_unscaled_gradients_and_skipped_steps_do_not_count_bug_6(
     assert int(model.clock.steps) == (overflow == 0)
 
 
+def test_pressure_under_a_grad_scaler_is_that_without_bug_6():
+    model, plain = toy_growable(), toy_growable()
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for each in (model, plain):
+        optimizer = toy_optimizer(each)
+        if each is model:
+            scaler.scale(loss_for(each)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        else:
+            loss_for(each).backward()
+            optimizer.step()
+    pressures = [each.layers[0].neurons.pressure for each in (model, plain)]
+    assert torch.allclose(*pressures, rtol=1e-4)
+    optimizer = model.link.optimizer
+    loss = scaler.scale(loss_for(model)) * float("inf")
+    loss.backward()
+    scaler.step(optimizer)
+    assert int(model.clock.steps) == 1  # the scaler has left the step out
+
+
 def test_call_before_clipping_counts_once_bug_6():
     model, free = toy_growable(), toy_growable()
     for each in (model, free):

@@ -201,6 +201,17 @@ def test_loop_of_the_readme():
     assert model.generate(toy_batch()["input_ids"], max_new_tokens=2).shape == (4, 12)
 
 
+def test_names_and_folders_work_as_models_do(tmp_path):
+    toy_model("qwen2").save_pretrained(tmp_path / "base")
+    model = GrowableQwen(str(tmp_path / "base"), freeze_attention=False)
+    model.grow({0: torch.tensor([1, 2])}, growth_batch=toy_batch())
+    model.save_pretrained(tmp_path / "grown")
+    again = GrowableQwen.from_pretrained(str(tmp_path / "base"), tmp_path / "grown")
+    assert isinstance(again, GrowableQwen)
+    assert again.born == 2
+    assert torch.equal(again(**toy_batch()).logits, model(**toy_batch()).logits)
+
+
 def test_growth_can_be_switched_off_and_attention_trained():
     model = GrowableCausalLM(toy_model("llama"), enable_growth=False, freeze_attention=False)
     assert model.model.layers[0].self_attn.q_proj.weight.requires_grad

@@ -57,13 +57,7 @@ class GrowableCausalLM(GrowableModel):
             config = reference_config(enable_replacement=enable_replacement, **settings)
         elif settings:
             raise ValueError(f"give either config or the settings {sorted(settings)}, not both")
-        if not isinstance(model_name_or_model, nn.Module):
-            from transformers import AutoModelForCausalLM
-
-            model_name_or_model = AutoModelForCausalLM.from_pretrained(
-                model_name_or_model, dtype="auto"
-            )
-        super().__init__(model_name_or_model, config)
+        super().__init__(_loaded(model_name_or_model), config)
         self.enable_growth = enable_growth
 
     def check_and_grow(self, optimizer=None, growth_batch=None, replay_batch=None) -> GrowthResult:
@@ -71,6 +65,26 @@ class GrowableCausalLM(GrowableModel):
         if not self.enable_growth:
             return GrowthResult(step=int(self.clock.steps), reason="enable_growth is False")
         return super().check_and_grow(optimizer, growth_batch, replay_batch)
+
+    @classmethod
+    def from_pretrained(cls, base_model: str | nn.Module, folder) -> "GrowableCausalLM":
+        """Put the newborns that `save_pretrained` wrote onto the same base model again.
+
+        Parameters
+        ----------
+        base_model : str or nn.Module
+            A name or folder of the base as it was before it grew, or that model in memory.
+        folder : path
+        """
+        return super().from_pretrained(_loaded(base_model), folder)
+
+
+def _loaded(model: str | nn.Module) -> nn.Module:
+    if isinstance(model, nn.Module):
+        return model
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(model, dtype="auto")
 
 
 GrowableQwen = GrowableCausalLM

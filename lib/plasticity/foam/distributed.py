@@ -12,6 +12,47 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor that FSDP has sharded in full, any other as it is.
+
+    Examples
+    --------
+    >>> whole(torch.ones(1))
+    tensor([1.])
+    """
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+@torch.no_grad()
+def write_rows(parameter: Tensor, rows: Tensor, columns: bool) -> None:
+    """Write into the first rows of a parameter (or into its first columns), sharded or not.
+
+    Parameters
+    ----------
+    parameter : Tensor
+        Shape (n, d); (d, n) where `columns` is true; (n,) for a bias.
+    rows : Tensor
+        Shape (at most n, d) or (at most n,).
+    columns : bool
+
+    Examples
+    --------
+    >>> parameter = torch.zeros(2, 2)
+    >>> write_rows(parameter, torch.ones(1, 2), columns=True)
+    >>> parameter
+    tensor([[1., 0.],
+            [1., 0.]])
+    """
+    full = whole(parameter.detach())
+    target = full.T if columns else full
+    target[: len(rows)].copy_(rows)
+    if hasattr(parameter, "full_tensor"):
+        from torch.distributed.tensor import distribute_tensor
+
+        shards = distribute_tensor(full, parameter.device_mesh, parameter.placements)
+        parameter.copy_(shards)
+
+
 def total(tensor: Tensor) -> Tensor:
     """Return the sum of a tensor over processes.
 

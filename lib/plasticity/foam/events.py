@@ -34,7 +34,7 @@ class GrowthResult:
     replaced : int
         How many of them took the place of a retired neuron.
     died : int
-        Neurons retired whose place nobody took.
+        Neurons retired whose place nobody took: 0, because nobody goes without a newborn.
     step, event : int
         Optimizer steps and events before.
     layers : dict
@@ -187,8 +187,7 @@ class GrowthEvent:
             rows = getattr(plan.newborns, name, None)
             parameter = getattr(cohort, name)
             if rows is not None and parameter is not None:
-                target = parameter.T if name == "down" else parameter
-                target[: len(rows)].copy_(rows)
+                distributed.write_rows(parameter, rows, columns=name == "down")
         neurons.bear(slots, plan.sources, self.number)
         if self.config.init == "split" and self.model.link is not None:
             self._inherit(layer, cohort, plan.sources)
@@ -224,6 +223,8 @@ class GrowthEvent:
         for parameter, index in _entries(layer, retired):
             undo.callback(_put_back, parameter.data, index, parameter.data[index].clone())
             parameter.data[index] = 0
+            if parameter.grad is not None:
+                parameter.grad[index] = 0
             if optimizer is not None:
                 for state, where, value in clear_state(optimizer, parameter, index):
                     undo.callback(_put_back, state, where, value)

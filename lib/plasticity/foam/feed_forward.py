@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plasticity.foam.configuration import GrowthConfig
+from plasticity.foam.distributed import whole
 
 GATED = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))
 UNGATED = (
@@ -121,7 +122,8 @@ def weight_of(layer: nn.Module) -> Tensor:
         from plasticity.foam.quantised import dequantise
 
         return dequantise(layer)
-    return layer.weight.detach().T if is_transposed(layer) else layer.weight.detach()
+    weight = whole(layer.weight.detach())
+    return weight.T if is_transposed(layer) else weight
 
 
 def _is_linear(module) -> bool:

@@ -31,6 +31,7 @@ from plasticity.foam.directions import (
     unchanged,
     unit_rows,
 )
+from plasticity.foam.distributed import whole
 from plasticity.foam.layer import GrowableLayer
 
 SHARE_KEPT = 0.6  # of a split column, by the source; halves would stay equal for ever
@@ -154,9 +155,8 @@ class _Start:
         found = {}
         for name, part in (("gate_bias", self.layer.block.gate), ("up_bias", self.layer.block.up)):
             if part is not None and part.bias is not None:
-                grown = self.layer.joined(name)
-                every = [part.bias.detach()] + ([] if grown is None else [grown.detach()])
-                bias = torch.cat(every).float()[self.sources]
+                every = [part.bias, *(getattr(cohort, name) for cohort in self.layer.cohorts)]
+                bias = torch.cat([whole(each.detach()) for each in every]).float()[self.sources]
                 found[name] = bias if copied else torch.zeros_like(bias)
         return found
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plasticity.foam.configuration import GrowthConfig
+from plasticity.foam.distributed import whole
 from plasticity.foam.feed_forward import FeedForward, is_transposed, weight_of
 from plasticity.foam.neurons import Neurons
 from plasticity.foam.recording import Recorder
@@ -149,11 +150,9 @@ class GrowableLayer(nn.Module):
         """
         base = weight_of(getattr(self.block, name))
         base = base.T if name == "down" else base
-        grown = self.joined(name)
-        if grown is None:
-            return base
-        grown = grown.detach()
-        return torch.cat([base.to(grown.dtype), grown.T if name == "down" else grown])
+        parts = [whole(getattr(cohort, name).detach()) for cohort in self.cohorts]
+        parts = [part.T if name == "down" else part for part in parts]
+        return torch.cat([base.to(self.block.dtype), *parts]) if parts else base
 
     def hidden(self, inputs: Tensor) -> Tensor:
         """Return the activations of all cohorts' neurons, shape (..., slots)."""
@@ -187,7 +186,8 @@ class GrowableLayer(nn.Module):
         """Return the norm of the gradient of each neuron's rows, shape (neurons,), float32.
 
         NaN where a neuron has no gradient. A frozen base gives upper bounds, from its
-        activations: the mean over tokens of |dL/d(gate, up)| times the norm of the input.
+        activations: the sum over tokens of ``abs(dL/dz)`` times the norm of the input, z being
+        what the rows give.
         """
         norms = torch.full((len(self.neurons),), float("nan"), device=self.neurons.age.device)
         width = self.block.width
@@ -230,7 +230,7 @@ def _norms(parameter: nn.Parameter, transposed: bool = False) -> Tensor | None:
     if parameter.grad is None:
         return None
     dim = 0 if transposed else 1
-    return torch.linalg.vector_norm(parameter.grad, dim=dim, dtype=torch.float32)
+    return whole(torch.linalg.vector_norm(parameter.grad, dim=dim, dtype=torch.float32))
 
 
 def _together(norms: list[Tensor | None]) -> Tensor | float:

@@ -185,15 +185,21 @@ class GrowableLinear(nn.Module):
         """Hand inputs to the consumer; as a consumer, keep them beside the gradient of outputs."""
         if not (self.training and torch.is_grad_enabled()) or torch.compiler.is_compiling():
             return
-        if self.consumer is not None:
-            self.consumer.producer_inputs.append((self, inputs.detach()))
+        if self.consumer is not None and (self._is_due() or self.config.enable_replacement):
+            pair = (self, inputs.detach())
+            self.consumer.producer_inputs = [*self.consumer.producer_inputs[-3:], pair]
         waiting, self.producer_inputs = self.producer_inputs, []
-        if waiting and self.training:
+        if waiting:
             hidden = inputs.detach().reshape(-1, inputs.shape[-1]).float()
             for producer, given in waiting:
                 producer.neurons.update_activation(hidden.square().mean(0), hidden.abs().mean(0))
-                if output.requires_grad:
+                if output.requires_grad and producer._is_due():
                     output.register_hook(partial(producer._keep, given))
+
+    def _is_due(self) -> bool:
+        """Tell whether newborns may come after the next step: only then gradients are kept."""
+        since = int(self.clock.steps) + 1 - int(self.clock.last_growth)
+        return since >= self.config.growth_cooldown
 
     def _keep(self, inputs: Tensor, gradient: Tensor) -> None:
         pair = [t.detach().reshape(-1, t.shape[-1]).float() for t in (inputs, gradient)]
@@ -269,9 +275,10 @@ class GrowableLinear(nn.Module):
         self.__dict__["consumer"] = consumer
 
     def attach_optimizer(self, optimizer, scheduler=None):
-        """Have newborns, here and in the consumer, registered with an optimizer; see
-        `plasticity.foam.GrowableModel.attach_optimizer`.
-        """  # noqa: D205
+        """Register newborns, here and in the consumer, with an optimizer from now on.
+
+        As `plasticity.foam.GrowableModel.attach_optimizer`: before a scheduler is made.
+        """
         self.optimizer_link = OptimizerLink(optimizer, self.config.young_lr_multiplier, scheduler)
         return optimizer
 

@@ -72,6 +72,8 @@ def _merge_layer(layer: GrowableLayer, width: int) -> None:
         new = _layer_like(old, filled.T if name == "down" else filled, bias)
         _replace(block.module, old, new)
         setattr(block, name, new)
+    if hasattr(block.module, "intermediate_size"):
+        block.module.intermediate_size = width
     while len(layer.cohorts):
         layer.remove_last_cohort()
 

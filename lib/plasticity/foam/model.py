@@ -341,7 +341,7 @@ class GrowableModel(nn.Module):
         NotImplementedError
             If the model is wrapped for several processes and nothing is reserved.
         """
-        self._check_wrappers()
+        self._check_wrappers(growth_batch is not None or replay_batch is not None)
         for number, rows in sources.items():
             _check_sources(self.layers, number, rows)
         result = GrowthEvent(self, sources, growth_batch, replay_batch).run()
@@ -350,13 +350,19 @@ class GrowableModel(nn.Module):
         arm(self)
         return result
 
-    def _check_wrappers(self) -> None:
-        sharded = any(hasattr(p, "device_mesh") for p in self.parameters())
-        if sharded or (self.inside_ddp and not self.growth_config.reserve_events):
+    def _check_wrappers(self, with_batch: bool) -> None:
+        config = self.growth_config
+        sharded = any(hasattr(p, "full_tensor") for p in self.parameters())
+        if (sharded or self.inside_ddp) and not config.reserve_events:
             raise NotImplementedError(
-                "parameters that are born after a model was wrapped are not synchronised; with "
-                "DistributedDataParallel set reserve_events in GrowthConfig, or grow the model "
-                "outside and wrap it again; sharded parameters cannot grow"
+                "parameters that are born after a model was wrapped (DistributedDataParallel, "
+                "fully_shard) are not synchronised; set reserve_events in GrowthConfig, or grow "
+                "the model outside and wrap it again"
+            )
+        if sharded and (with_batch or config.enable_replacement or config.init == "split"):
+            raise NotImplementedError(
+                "sharded parameters (fully_shard) cannot be measured on a batch, split or retired; "
+                "leave growth_batch out, and set enable_replacement=False and init='gradmax'"
             )
 
     # Switching off, taking apart
@@ -427,7 +433,7 @@ class GrowableModel(nn.Module):
         """Put the newborns that `save_pretrained` wrote onto the same base model again."""
         from plasticity.foam.saving import load
 
-        return load(base_model, folder)
+        return load(base_model, folder, cls)
 
 
 def attach_optimizer(model: GrowableModel, optimizer, scheduler=None):

@@ -91,7 +91,7 @@ def _replace(path: Path, write) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load(base_model: nn.Module, folder):
+def load(base_model: nn.Module, folder, model_class):
     """Wrap a base model and put the newborns of a folder into it.
 
     Parameters
@@ -100,10 +100,12 @@ def load(base_model: nn.Module, folder):
         As it was before it grew.
     folder : path
         Written by `save`.
+    model_class : type
+        `GrowableModel`, or a class derived from it.
 
     Returns
     -------
-    GrowableModel
+    model_class
 
     Raises
     ------
@@ -114,8 +116,6 @@ def load(base_model: nn.Module, folder):
     ValueError
         If the format is a later one.
     """
-    from plasticity.foam.model import GrowableModel
-
     folder = Path(folder)
     config = GrowthConfig.from_pretrained(folder)
     record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
@@ -129,7 +129,7 @@ def load(base_model: nn.Module, folder):
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     _check_shapes(base_model, tensors, record, folder)
     trained = {p: p.requires_grad for p in base_model.parameters()}
-    model = GrowableModel(base_model, config)
+    model = model_class(base_model, config=config)
     try:
         _check_base(model, record, tensors, folder)
         model.load_state_dict(tensors, strict=False)
