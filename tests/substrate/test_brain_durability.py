@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from plasticity.substrate import Brain
-from plasticity.substrate.pages import CorruptionError
+from plasticity.substrate.pages import CorruptionError, VersionError
+from plasticity.substrate.store import Store
+from plasticity.substrate.structures import SYNAPSE_DTYPE
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,53 @@ def test_wrong_values_are_refused_by_name():
         brain.explain(0)
     with pytest.raises(TypeError, match="unknown setting 'treshold'"):
         brain.neuron("x", treshold=1)
+    with pytest.raises(ValueError, match="threads is 0; allowed: 1 or more"):
+        Brain(threads=0)
+    with pytest.raises(ValueError, match="winners is -1; allowed: 0 or more"):
+        brain.group("rivals", winners=-1)
+    with pytest.raises(ValueError, match="neurons holds -1; allowed: indexes, from 0"):
+        brain.memory.hold([-1])
+
+
+def test_numbers_that_are_none_are_refused_before_anything_changes():
+    brain = Brain()
+    brain.relation("pairs", rule="hebbian", limit=1.0)
+    brain.grow(2)
+    brain.connect(0, 1, 0.5, "pairs")
+    before = brain.graph.neurons.tobytes(), brain.edges().tolist()
+    nan, infinite = float("nan"), float("inf")
+    with pytest.raises(ValueError, match="values holds nan; allowed: finite"):
+        brain.spread(0, nan)
+    with pytest.raises(ValueError, match="goal holds -inf; allowed: finite"):
+        brain.spread(0, goal={1: -infinite})
+    with pytest.raises(ValueError, match="pre holds inf; allowed: finite"):
+        brain.learn(0, 1, "pairs", pre=infinite)
+    with pytest.raises(ValueError, match="post holds nan; allowed: finite"):
+        brain.learn([1, 0], 1, "pairs", post=[1, nan])
+    with pytest.raises(ValueError, match="post holds nan; allowed: finite"):
+        brain.learn_rows(0, 1.0, 1, nan, "pairs")
+    assert (brain.graph.neurons.tobytes(), brain.edges().tolist()) == before
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        ([], "noise is empty; allowed: finite numbers"),
+        ([0.0, 0.0], r"noise goes from 0\.0 to 0\.0; allowed"),
+        ([1.0, -1.0], r"noise goes from -1\.0 to 1\.0; allowed"),
+        ([1.0, float("nan")], "noise goes from nan to nan; allowed"),
+        ([1.0, float("inf")], r"noise goes from 1\.0 to inf; allowed"),
+    ],
+)
+def test_noise_that_nothing_can_be_drawn_from_is_refused(noise, message):
+    brain = Brain()
+    brain.relation("pairs", rule="hebbian", limit=1.0)
+    brain.grow(2)
+    with pytest.raises(ValueError, match=message):
+        brain.learn_contrast(0, 1, "pairs", np.array(noise))
+    with pytest.raises(ValueError, match="negatives is -1; allowed: 0 or more"):
+        brain.learn_contrast(0, 1, "pairs", np.ones(2), negatives=-1)
+    assert len(brain.edges()) == 0
 
 
 def test_diverging_weights_stay_visible_and_never_fire():
@@ -113,6 +162,50 @@ def test_a_flipped_weight_is_never_believed(tmp_path):
     file.write_bytes(bytes(content))
     with Brain.open(tmp_path / "brain") as again, pytest.raises(CorruptionError, match="synapses"):
         again.spread(4)
+
+
+@pytest.mark.parametrize(
+    ("array", "field", "use"),
+    [
+        ("pending", "weight", lambda brain: brain.spread(2)),
+        ("pending", "weight", lambda brain: brain.synapses(2)),
+        ("pending", "next", lambda brain: brain.spread(2)),
+        ("pending", "relation", lambda brain: brain.weights(2, 3)),
+        ("neurons", "bias", lambda brain: brain.get(2, "bias")),
+        ("neurons", "name", lambda brain: brain.name(2)),
+        ("episode_rewards", None, lambda brain: brain.record([(0, 1, "connects", 1, 1)], 1.0)),
+    ],
+)
+def test_no_flipped_bit_of_what_is_used_is_believed(array, field, use, tmp_path):
+    brain = Brain()
+    brain.neurons([str(number) for number in range(5)])
+    brain.connect(np.arange(4), np.arange(1, 5), 1.0)
+    for _ in range(2):
+        brain.record([(0, 1, "connects", 1, 1)], 1.0)
+    brain.save(tmp_path / "brain")
+    record = brain.store[array].dtype
+    brain.close()
+    [file] = (tmp_path / "brain").rglob(f"{array}.bin")
+    content = bytearray(file.read_bytes())
+    place = 0 if field is None else 2 * record.itemsize + record.fields[field][1]
+    content[place] ^= 1
+    with Brain.open(tmp_path / "brain") as whole:
+        use(whole)
+    file.write_bytes(bytes(content))
+    with Brain.open(tmp_path / "brain") as again:
+        again.episodes.capacity = 2  # another episode drops old ones: what is left is moved
+        with pytest.raises(CorruptionError, match=f"{array}.bin"):
+            use(again)
+
+
+def test_arrays_laid_out_otherwise_are_refused(tmp_path):
+    store = Store()
+    fields = SYNAPSE_DTYPE.descr
+    store.create("synapses", np.dtype([fields[1], fields[0], *fields[2:]]))
+    store.save(tmp_path / "brain")
+    store.close()
+    with pytest.raises(VersionError, match=r"array 'synapses' has dtype .* this release uses"):
+        Brain.open(tmp_path / "brain")
 
 
 def test_a_reader_keeps_what_it_opened(tmp_path):

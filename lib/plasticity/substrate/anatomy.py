@@ -7,13 +7,41 @@ from typing import Self
 import numpy as np
 
 from plasticity.substrate.graph import Graph
+from plasticity.substrate.replay import EPISODE_STEP_DTYPE
 from plasticity.substrate.rules import MOST_RELATIONS, Relation
 from plasticity.substrate.store import Store
-from plasticity.substrate.structures import NEURON_DTYPE
+from plasticity.substrate.structures import (
+    NAME_DTYPE,
+    NEURON_DTYPE,
+    PENDING_DTYPE,
+    SYNAPSE_DTYPE,
+)
 
 Neurons = int | str | Sequence[int] | Sequence[str] | np.ndarray
 DEFAULT_RELATION = "connects"
 SETTINGS = ("threshold", "leak", "bias", "gain", "trace", "kind", "group")
+LAYOUTS = {
+    "neurons": NEURON_DTYPE,
+    "synapses": SYNAPSE_DTYPE,
+    "pending": PENDING_DTYPE,
+    "names": NAME_DTYPE,
+    "episode_steps": EPISODE_STEP_DTYPE,
+}
+
+
+def finite(name: str, values: float | np.ndarray) -> np.ndarray:
+    """Return numbers as float32; raise ValueError, with what they are called, if any is not one.
+
+    Examples
+    --------
+    >>> finite("weights", 0.5)
+    array(0.5, dtype=float32)
+    """
+    values = np.asarray(values, np.float32)
+    fine = np.isfinite(values)
+    if not fine.all():
+        raise ValueError(f"{name} holds {values[~fine].flat[0]}; allowed: finite numbers")
+    return values
 
 
 class Anatomy:
@@ -91,13 +119,20 @@ class Anatomy:
         ----------
         name : str
         winners : int, optional
-            How many of the group may emit in one cycle; 0 for all.
+            How many of the group may emit in one cycle, 0 or more; 0 for all.
 
         Returns
         -------
         int
             Its index, from 1; group 0 never competes.
+
+        Raises
+        ------
+        ValueError
+            For fewer than 0 winners.
         """
+        if winners is not None and winners < 0:
+            raise ValueError(f"winners is {winners}; allowed: 0 or more, 0 for all")
         groups = self.store.meta["groups"]
         for index, item in enumerate(groups):
             if index and item[0] == name:
@@ -179,7 +214,7 @@ class Anatomy:
     def name(self, neuron: int) -> str | None:
         """Return the first name of a neuron, None if it has none."""
         [neuron] = self._resolve(int(neuron))
-        place = int(self.graph.neurons["name"][neuron])
+        place = int(self.get(neuron, "name")[0])
         return self.graph.names.text(place - 1) if place else None
 
     def set(self, neurons: Neurons, **settings) -> None:
@@ -193,7 +228,9 @@ class Anatomy:
         """Return a field of NEURON_DTYPE of neurons."""
         if field not in NEURON_DTYPE.names:
             raise ValueError(f"field is {field!r}; allowed: {', '.join(NEURON_DTYPE.names)}")
-        return self.graph.neurons[field][self._resolve(neurons)]
+        indexes = self._resolve(neurons)
+        self.store.require("neurons", indexes)
+        return self.graph.neurons[field][indexes]
 
     def connect(
         self,
@@ -220,10 +257,7 @@ class Anatomy:
         ValueError
             For a weight that is not finite.
         """
-        weights = np.asarray(weights, np.float32)
-        if not np.isfinite(weights).all():
-            wrong = weights[~np.isfinite(weights)].flat[0]
-            raise ValueError(f"weights holds {wrong}; allowed: finite numbers")
+        weights = finite("weights", weights)
         sources, targets, weights = self._pairs(sources, targets, weights)
         edges = self.graph.grown_edges(sources, targets, self._known(relation).index)
         self.graph.set_field(edges, "weight", weights)
@@ -254,12 +288,12 @@ class Anatomy:
         return found[found["relation"] == self._known(relation).index]
 
     def save(self, path: str | Path) -> None:
-        """Write everything into a new folder, and go on there.
+        """Write everything into a folder, and go on there; a brain that was there is replaced.
 
         Raises
         ------
-        FileExistsError
-            If the folder holds a brain.
+        StoreError
+            If the folder holds other things, or another writer has it open (LockedError).
         """
         self._note()
         self.store.save(path)
@@ -267,7 +301,7 @@ class Anatomy:
     @classmethod
     def open(cls, path: str | Path, mode: str = "r") -> Self:
         """Open a folder: ``mode`` is ``r`` to read (nothing is ever written) or ``w`` to change."""
-        return cls(store=Store.open(path, mode))
+        return cls(store=Store.open(path, mode, LAYOUTS))
 
     def commit(self) -> None:
         """Make all changes since the last commit durable, all of them or none."""

@@ -5,16 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from plasticity.substrate import kernels, propagation, spreading, trace, views
-from plasticity.substrate.anatomy import DEFAULT_RELATION, Anatomy, Neurons
+from plasticity.substrate.anatomy import Anatomy, Neurons, finite
 from plasticity.substrate.emission import Emission
 from plasticity.substrate.memory import WorkingMemory
+from plasticity.substrate.noise import noise_table
 from plasticity.substrate.replay import EPISODE_STEP_DTYPE, Episodes
 from plasticity.substrate.rules import COUNT, REWARD, SANGER, Relation
 from plasticity.substrate.store import Store
 from plasticity.substrate.structures import words
-
-NOISE_TABLE = 1 << 18  # entries from which negatives are drawn
-NOISE_POWER = 0.75  # Mikolov et al. (2013)
 
 
 class Brain(Anatomy):
@@ -51,6 +49,8 @@ class Brain(Anatomy):
     """
 
     def __init__(self, seed: int = 0, store: Store | None = None, threads: int = 1):
+        if threads < 1:
+            raise ValueError(f"threads is {threads}; allowed: 1 or more")
         super().__init__(store or Store())
         self.graph.threads = threads
         meta = self.store.meta
@@ -63,7 +63,7 @@ class Brain(Anatomy):
         self._traced: list[trace.TracedCycle] = []
         self._derived: tuple[tuple, views.View] | None = None
         self._eligible: dict[int, list] | None = None if "tick" in meta else {}  # None: look
-        self._noise: tuple[bytes, np.ndarray] = (b"", np.zeros(0, np.uint32))
+        self._noise: tuple[bytes | None, np.ndarray] = (None, np.zeros(0, np.uint32))
 
     @property
     def threads(self) -> int:
@@ -111,8 +111,8 @@ class Brain(Anatomy):
         """
         if cycles < 1:
             raise ValueError(f"cycles is {cycles}; allowed: 1 or more")
-        frontier = self._frontier(sources, values)
-        goals = self._frontier(list(goal or {}), list((goal or {}).values()))
+        frontier = self._frontier(sources, finite("values", values))
+        goals = self._frontier(list(goal or {}), finite("goal", list((goal or {}).values())))
         boosts = self.memory.gains()
         carried = self._carriers(relations)
         winners = np.array([item[1] for item in self.store.meta["groups"]])
@@ -199,7 +199,8 @@ class Brain(Anatomy):
         grow : bool
             Grow synapses that are missing, from weight 0; else pass over them.
         """
-        sources, targets, pre, post = self._pairs(sources, targets, pre, post)
+        activity = finite("pre", pre), finite("post", post)
+        sources, targets, pre, post = self._pairs(sources, targets, *activity)
         kind = self._known(relation)
         find = self.graph.grown_edges if grow else self.graph.edges
         edges = find(sources, targets, kind.index)
@@ -227,7 +228,14 @@ class Brain(Anatomy):
             How many are drawn for each pair; those without a synapse before are passed over.
         strength : float
             A negative counts as a target of minus this activity.
+
+        Raises
+        ------
+        ValueError
+            For fewer than 0 negatives, or noise that nothing can be drawn from.
         """
+        if negatives < 0:
+            raise ValueError(f"negatives is {negatives}; allowed: 0 or more")
         sources, targets = self._pairs(sources, targets)
         kind = self._known(relation)
         noise = self.noise_table(noise), self.draw(), np.float32(-strength)
@@ -276,8 +284,8 @@ class Brain(Anatomy):
         if kind.rule_index == SANGER and len(self.graph.pending):
             raise ValueError("synapses are pending; consolidate() first, for Sanger's rule")
         sources = self._resolve(sources)
-        pre = np.array(np.broadcast_to(np.asarray(pre, np.float32), sources.shape))
-        targets, post = self._frontier(targets, post)
+        pre = np.array(np.broadcast_to(finite("pre", pre), sources.shape))
+        targets, post = self._frontier(targets, finite("post", post))
         self.graph.require_rows(sources)
         index = self.graph.arrays[:6]
         settings, clock = self.settings_of(kind), (self.tick, self.draw())
@@ -378,10 +386,10 @@ class Brain(Anatomy):
                 self.graph.counts_to_weights(kind.index)
         self.graph.prune(epsilon)
 
-    def _frontier(self, neurons: Neurons, values) -> tuple[np.ndarray, np.ndarray]:
+    def _frontier(self, neurons: Neurons, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ascending indexes and their values; those of repeated neurons are added."""
         indexes = self._resolve(neurons)
-        values = np.broadcast_to(np.asarray(values, np.float32), indexes.shape)
+        values = np.broadcast_to(values, indexes.shape)
         if len(indexes) > 1 and not (indexes[1:] > indexes[:-1]).all():
             indexes, places = np.unique(indexes, return_inverse=True)
             added = np.zeros(len(indexes), np.float32)
@@ -434,12 +442,7 @@ class Brain(Anatomy):
 
     def _describe(self, path: trace.Path) -> str:
         names = [self.name(neuron) or f"#{neuron}" for neuron in path.neurons]
-        kinds = list(self._relations)
-        text = names[0]
-        for name, relation in zip(names[1:], path.relations, strict=True):
-            arrow = "→" if kinds[relation] == DEFAULT_RELATION else f"—{kinds[relation]}→"
-            text += f" {arrow} {name}"
-        return text
+        return trace.as_text(names, [self.relations[index].name for index in path.relations])
 
     def _learn(self, sources, edges, pre, post, kind: Relation) -> None:
         """Change edges, those that are missing passed over."""
@@ -469,12 +472,9 @@ class Brain(Anatomy):
 
     def noise_table(self, noise: np.ndarray) -> np.ndarray:
         """Return neurons, each as often as it is to be drawn; made once for the same noise."""
-        weights = np.asarray(noise, float) ** NOISE_POWER
-        key = weights.tobytes()
+        key = np.asarray(noise, float).tobytes()
         if key != self._noise[0]:
-            places = (np.arange(NOISE_TABLE) + 0.5) / NOISE_TABLE
-            table = np.searchsorted(np.cumsum(weights) / weights.sum(), places)
-            self._noise = key, table.astype(np.uint32)
+            self._noise = key, noise_table(noise)
         return self._noise[1]
 
     def _eligible_edges(self, kind: Relation) -> np.ndarray:

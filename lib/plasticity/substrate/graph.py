@@ -227,8 +227,12 @@ class Graph:
         self.store.touch("synapses", edges[~pending])
 
     def require_rows(self, neurons: np.ndarray) -> None:
-        """Verify the checksums of neurons and of their rows, where that has not been done yet."""
+        """Verify the checksums of neurons and their synapses, where that has not been done yet.
+
+        All pending synapses are verified: a chain may lead anywhere among them.
+        """
         self.store.require("neurons", neurons)
+        self.store.require("pending")
         if not self.store.verified("synapses"):
             self.store.require("synapses", *self._extents(neurons))
 

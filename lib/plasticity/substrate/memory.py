@@ -56,12 +56,16 @@ class WorkingMemory:
         ------
         TypeError
             For a name.
+        ValueError
+            For a number below 0.
         """
         for neuron in neurons:
             if isinstance(neuron, str):
                 raise TypeError(
                     f"neurons holds {neuron!r}; allowed: indexes, as brain.indexes({neuron!r})"
                 )
+            if neuron < 0:
+                raise ValueError(f"neurons holds {neuron}; allowed: indexes, from 0")
             others = [item for item in self._held if item[0] != neuron]
             self._held = [(int(neuron), float(strength)), *others][: self.capacity]
 

@@ -95,7 +95,8 @@ class Episodes:
 
     def _drop(self, count: int) -> None:
         """Drop the oldest episodes."""
-        self._store.require("episode_steps", slice(None))
+        for array in ("episode_steps", "episode_rewards"):
+            self._store.require(array, slice(None))
         steps, rewards = self._store["episode_steps"], self._store["episode_rewards"]
         kept = steps[np.searchsorted(steps["episode"], count) :].copy()
         kept["episode"] -= count

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from plasticity.substrate.anatomy import DEFAULT_RELATION
 from plasticity.substrate.spreading import Cycle
 
 if TYPE_CHECKING:
@@ -138,6 +139,21 @@ def explain(
             heapq.heappush(open_, (-abs(part), next(tie), part, origin, *via))
     rest = activation - known if open_ else 0.0
     return Explanation(activation, paths, rest, describe)
+
+
+def as_text(names: list[str], relations: list[str]) -> str:
+    """Return a path in one line; relations are named, but for the default one.
+
+    Examples
+    --------
+    >>> as_text(["rain", "wet", "wetness"], [DEFAULT_RELATION, "means"])
+    'rain → wet —means→ wetness'
+    """
+    text = names[0]
+    for name, relation in zip(names[1:], relations, strict=True):
+        arrow = "→" if relation == DEFAULT_RELATION else f"—{relation}→"
+        text += f" {arrow} {name}"
+    return text
 
 
 def _place(cycle: Cycle, neuron: int) -> int:
