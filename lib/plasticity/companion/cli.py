@@ -137,6 +137,39 @@ def _rerun(experiment: str, profile: str) -> str:
 
 
 @main.command()
+@click.argument("experiment")
+@click.option("--seed", default=0, show_default=True, help="Of the model; the script reads one.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="By default the script's name.",
+)
+@PROFILE
+def export(experiment: str, seed: int, output: Path | None, profile: str) -> None:
+    """Write EXPERIMENT's results, from the store, as the reference's own script writes them.
+
+    pnn_evidence gives experimental_results.json.
+    """
+    from plasticity.companion import export as forms
+    from plasticity.companion import results
+    from plasticity.companion.configuration import check_choice
+
+    check_choice("experiment", experiment, list(forms.FORMS))
+    name, form = forms.FORMS[experiment]
+    rows = results.load(experiment, profile).rows
+    if rows.empty:
+        raise ValueError(
+            f"nothing is stored of {experiment} at profile {profile} for the code and data at "
+            f"hand; measure it with: {_rerun(experiment, profile)}"
+        )
+    check_choice("seed", seed, sorted(rows["seed"].unique().tolist()))
+    output = output or Path(name)
+    content = json.dumps(form(rows[rows["seed"] == seed]), indent=2)
+    output.write_text(f"{content}\n", encoding="utf-8")
+    click.echo(output)
+
+
+@main.command()
 @click.option("--system", help="foam, substrate or pnn; by default all.")
 @click.option("--verdict", help="Only claims with this verdict, such as reproduced.")
 @JSON
