@@ -126,7 +126,16 @@ def ladder(rows: pd.DataFrame) -> str:
     str
         A list of sentences, failures included.
     """
-    sentences = (_steps(rows), _peer(rows), _spread(rows), _far(rows), _pieces(rows), _bound(rows))
+    tellers = {
+        _steps: experiment.SOURCE,
+        _peer: ("unigram", "unigram_negatives_neighbours", "kneser_ney_5"),
+        _spread: ("unigram_spread", "spread", "weights"),
+        _far: ("unigram_negatives_far",),
+        _pieces: ("subwords",),
+        _bound: ("binding",),
+    }
+    known = set(rows["variant"])  # a full study may be half done
+    sentences = [say(rows) for say, needed in tellers.items() if known.issuperset(needed)]
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
