@@ -140,9 +140,9 @@ def test_a_model_is_left_behind_and_comes_back(digits, tmp_path, monkeypatch):
     again = experiment.trained(config, 0)
     np.testing.assert_array_equal(kept.votes_, again.votes_)
     reason = experiment.reasons(kept, 3)
-    assert reason["label"] == 3 and len(reason["reasons"]) == 8
-    for _, top, left, tall, wide in reason["reasons"]:
-        assert min(top, left) >= 0 and top + tall <= 28 and left + wide <= 28
+    scores = np.sort(kept.decision_function(made("test")[0][3:4])[0])
+    assert reason["label"] == 3 and reason["answer"] != reason["rival"]
+    assert reason["evidence"].sum() == pytest.approx(scores[-1] - scores[-2])
 
 
 def test_what_is_said_follows_the_numbers(study):
@@ -163,6 +163,7 @@ def test_what_is_said_follows_the_numbers(study):
 def test_every_figure_is_drawn(study):
     summary = statistics.summarise(study)
     images, labels = made("test")
+    shown = {"label": 0, "answer": 0, "rival": 1}
     figures = [
         plots.trade_offs(summary, findings.SOURCE, list(findings.GOALS.values())),
         plots.by_images(summary),
@@ -172,7 +173,7 @@ def test_every_figure_is_drawn(study):
         plots.confusion(summary, "filters"),
         plots.mistakes(images[:14], labels[:14], labels[1:15]),
         plots.mistakes(images[:0], labels[:0], labels[:0]),
-        plots.reasons([{"grid": images[0], "title": "0", "reasons": [(2.0, 1, 1, 9, 9)]}] * 2),
+        plots.reasons([{**shown, "evidence": images[1] - 9.0, "grid": images[0]}] * 2),
     ]
     for figure in figures:
         figure.canvas.draw()

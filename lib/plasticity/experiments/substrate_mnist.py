@@ -324,8 +324,8 @@ def _perceptron(config, seed, images, labels):
     return lambda more: model.predict(_flat(more)), size
 
 
-def reasons(model: ImageClassifier, place: int, k: int = 8) -> dict:
-    """Return why a digit of the test is answered as it is: the contexts that spoke most.
+def reasons(model: ImageClassifier, place: int) -> dict:
+    """Return where a digit of the test speaks for its answer, and against the runner-up.
 
     Parameters
     ----------
@@ -333,23 +333,25 @@ def reasons(model: ImageClassifier, place: int, k: int = 8) -> dict:
         Trained.
     place : int
         Of the digit in the test.
-    k : int
-        Contexts to list.
 
     Returns
     -------
     dict
-        ``grid``, the digit as the filters see it; ``title``; ``label`` and ``answer``;
-        ``reasons``, for each context its vote for the answer and the part of the grid that its
-        block sees: (vote, top row, left column, rows, columns).
+        ``grid``, the digit as the filters see it; ``label``, ``answer`` and ``rival``; and
+        ``evidence``, shape (side, side): the votes of all contexts for the answer minus those for
+        the runner-up, each shared out over the cells in the middle of its block. It adds up to the
+        difference of their scores.
     """
     images, labels = digits("test")
-    answer, graph = int(model.predict(images[place][None])[0]), model.graph_
-    found = []
-    for vote, bank, row, column, _ in graph.explain(images[place], answer, k):
-        (top, tall), (left, wide) = (bank.seen(graph.encoder.side, b) for b in (row, column))
-        found.append((vote, top, left, tall, wide))
-    label = int(labels[place])
-    title = f"{label}, right" if label == answer else f"{label}, taken for {answer}"
-    grid = model.encoder(images[place][None])[0]
-    return {"grid": grid, "title": title, "label": label, "answer": answer, "reasons": found}
+    image, graph = images[place], model.graph_
+    rival, answer = np.argsort(model.decision_function(image[None])[0], kind="stable")[-2:]
+    side = graph.encoder.side
+    evidence = np.zeros((side, side))
+    for label, sign in ((answer, 1), (rival, -1)):
+        for vote, bank, row, column, _ in graph.explain(image, int(label), k=0):
+            edges = np.linspace(0, side, bank.blocks + 1).astype(int)
+            cells = evidence[edges[row] : edges[row + 1], edges[column] : edges[column + 1]]
+            cells += sign * vote / cells.size
+    grid, label = model.encoder(image[None])[0], int(labels[place])
+    found = {"label": label, "answer": int(answer), "rival": int(rival)}
+    return {"grid": grid, "evidence": evidence, **found}

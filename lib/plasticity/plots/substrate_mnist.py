@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from plasticity.plots.style import PALETTE, panels, style
 
@@ -283,28 +282,26 @@ def mistakes(images: np.ndarray, labels: Sequence[int], answers: Sequence[int]) 
 
 
 def reasons(digits: Sequence[dict]) -> Figure:
-    """Draw which contexts spoke most for and against the answer to some digits.
+    """Draw where some digits speak for their answer and where for the runner-up.
 
     Parameters
     ----------
     digits : sequence of dict
-        ``grid``, the digit as the filters see it; ``title``; ``reasons``, of each context
-        (contribution, low row, low column, rows and columns of its block).
+        ``grid``, the digit as the filters see it; ``evidence``, of the same shape; ``label``,
+        ``answer`` and ``rival``.
 
     Returns
     -------
     Figure
-        Blocks in orange spoke for it, in blue against it, the stronger the thicker.
+        Orange for the answer, blue for the runner-up; the digit as a line around it.
     """
     with style():
-        figure, row = panels(len(digits), width=9.6 / len(digits), height=9.6 / len(digits) + 0.3)
+        figure, row = panels(len(digits), width=9.6 / len(digits), height=9.6 / len(digits) + 0.4)
         for axes, digit in zip(row, digits, strict=True):
-            _picture(axes, digit["grid"])
-            axes.set_title(digit["title"], fontsize=9)
-            largest = max((abs(reason[0]) for reason in digit["reasons"]), default=1)
-            for contribution, top, left, tall, wide in digit["reasons"]:
-                colour = PALETTE[1] if contribution > 0 else PALETTE[0]
-                width = 0.5 + 2.5 * abs(contribution) / largest
-                look = {"fill": False, "edgecolor": colour, "linewidth": width}
-                axes.add_patch(Rectangle((left - 0.5, top - 0.5), wide, tall, **look))
+            evidence, grid = digit["evidence"], digit["grid"]
+            _picture(axes, evidence, "PuOr_r", np.abs(evidence).max() or 1)
+            axes.contour(grid, levels=[grid.max() / 2 + 0.5], colors="black", linewidths=0.9)
+            right = "right" if digit["answer"] == digit["label"] else f"is {digit['label']}"
+            title = f"{digit['answer']} ({right}), or {digit['rival']}"
+            axes.set_title(title, fontsize=9)
     return figure

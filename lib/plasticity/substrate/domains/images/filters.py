@@ -99,24 +99,6 @@ class Bank:
             found[place, : own.sum()] = np.flatnonzero(own)
         return found
 
-    def seen(self, side: int, block: int) -> tuple[int, int]:
-        """Return the first cell of an axis that a block sees, and how many it sees.
-
-        Parameters
-        ----------
-        side : int
-            Of the grid.
-        block : int
-            Its place on the axis.
-
-        Examples
-        --------
-        >>> Bank(size=5, filters=1, blocks=2, reach=0.8).seen(side=8, block=1)
-        (1, 7)
-        """
-        places = np.flatnonzero((self.members(side) == block).any(axis=1))
-        return int(places[0]), int(places[-1] - places[0]) + self.size
-
 
 class FilterLearner:
     """Pixels of a patch lead to filters; each filter learns what those before it leave over.
