@@ -1,11 +1,11 @@
 """The story model: counted once, mixed by weights that it learns by judging its own stories."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from plasticity.substrate.blocked import workers
 from plasticity.substrate.domains.stories import kernels
 from plasticity.substrate.domains.stories.circuit import NEVER, Circuit
 from plasticity.substrate.domains.stories.classes import classes_of
@@ -203,6 +203,6 @@ class StoryModel:
             (rates, edges),
             (logs, rows, shares),
         )
-        with workers(threads) as run:
-            run(lambda part: kernels.read(part, threads, *arguments), range(threads))
+        with ThreadPoolExecutor(threads) as pool:  # list: an error in a part is raised here
+            list(pool.map(lambda part: kernels.read(part, threads, *arguments), range(threads)))
         return logs, shares
