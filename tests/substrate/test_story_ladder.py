@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from plasticity.companion.configuration import Runtime
 from plasticity.experiments import substrate_story_ladder as ladder
 from plasticity.experiments import substrate_story_model as story_model
+from plasticity.findings import substrate_stories
 from plasticity.substrate.domains.stories import window
 from plasticity.substrate.domains.stories.states import LENGTHS, POSITIONS, states_of
 from plasticity.substrate.domains.stories.text import Stream, Vocabulary
@@ -126,3 +128,15 @@ def test_the_source_contradicts_its_own_headline():
     config = ladder.Config(task="source")
     rows = ladder.run(config, 0, Path(), Runtime())
     assert rows["value"].tolist() == pytest.approx([101.04])
+
+
+def test_a_study_half_done_is_told_as_far_as_it_is_done():
+    columns = ["variant", "seed", "step", "split", "metric", "value"]
+    peer = [
+        ("kneser_ney_5", 0, 0, "test", "perplexity", 21.0),
+        ("kneser_ney_5", 0, 0, "train", "tokens", 555_550.0),
+    ]
+    graph = [("graph", 0, 0, "test", "perplexity", 21.0 * 0.71)]
+    assert "within 0.5 %" in substrate_stories.model(pd.DataFrame(peer, columns=columns))
+    both = substrate_stories.model(pd.DataFrame(peer + graph, columns=columns))
+    assert "0.710 of Kneser-Ney's 21.00" in both and "not both met" in both
