@@ -255,6 +255,19 @@ def test_difficulty_needs_rare_tokens_to_go_further(moved, holds):
     assert verdict(found, "hard_tokens_change_more") == holds
 
 
+def test_neighbours_that_do_not_matter_correlate_as_shuffled_ones_do():
+    rng = np.random.default_rng(0)
+    texts = np.repeat(np.arange(300), 5)
+    level = rng.normal(size=300)[texts]  # only the text matters
+    states = np.zeros((2, len(texts), 3))
+    one = careful.Sample({"trained": {"state": states}}, texts, texts * 0, lambda values: values)
+    found = careful.neighbour_correlations(one, level + rng.normal(size=len(texts)), 20, rng)
+    overall, inside, shuffled = (value for *_, value in found)
+    assert overall > 0.3
+    assert inside == pytest.approx(shuffled, abs=0.1)
+    assert shuffled < -0.1
+
+
 @pytest.mark.parametrize(("sign", "holds"), [(1, 1), (-1, 0), (0, 0)])
 def test_entropy_must_tell_right_from_wrong(sign, holds):
     rng = np.random.default_rng(0)

@@ -92,7 +92,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         *evidence.dimension_kinds(sample, config.resamples, np.random.default_rng(seed)),
         *evidence.difficulty(sample, rare[targets]),
         *evidence.accumulation(sample),
-        *_token_rows(model, sample, targets),
+        *_token_rows(model, sample, targets, config, seed),
         *_neighbour_rows(models, _unmasked(*masks), rare, corpus, config, seed),
     ]
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
@@ -280,7 +280,9 @@ def _ranking_rows(lost: dict[tuple, tuple], sample: "Sample") -> list[tuple]:
     return [*rows, (0, "test", "component_ranking_is_stable", float(stable))]
 
 
-def _token_rows(model: "PnnForMaskedLM", sample: "Sample", targets: np.ndarray) -> list[tuple]:
+def _token_rows(
+    model: "PnnForMaskedLM", sample: "Sample", targets: np.ndarray, config: Config, seed: int
+) -> list[tuple]:
     """Return experiment 10, and of 9 what is only correlation: both need predictions."""
     from plasticity.pnn import evidence
     from plasticity.pnn.activity import read_out
@@ -288,7 +290,9 @@ def _token_rows(model: "PnnForMaskedLM", sample: "Sample", targets: np.ndarray) 
     final = sample.found["trained"]["state"][-1]
     right, probabilities, confidences = read_out(model, final, targets)
     return [
-        *evidence.neighbour_correlations(sample, probabilities),
+        *evidence.neighbour_correlations(
+            sample, probabilities, config.draws, np.random.default_rng(seed)
+        ),
         *evidence.entropy(sample, right, confidences),
     ]
 

@@ -116,7 +116,7 @@ def activity(rows: pd.DataFrame) -> str:
         f"state {moved:.4f}, update {update:.4f}), and the first is measured before the norm that "
         "sets its size.",
         f"**As it should be**: after that norm proposals have {min(norms):.2f} to {max(norms):.2f} "
-        f"at every step. Updates shrink from {first} of the state's length at step 1 to {final} at "
+        f"at every step. Updates have {first} of the state's length at step 1 and {final} at "
         f"step {last} (untrained: {control}), and the last one has a cosine of "
         f"{_said(rows, 'update_cosine', 'trained', last)} with the one before (untrained: "
         f"{_said(rows, 'update_cosine', 'untrained', last)}).",
@@ -207,9 +207,9 @@ def dimensions(rows: pd.DataFrame) -> str:
     chance = _interval(rows, "split_half_chance", "trained").mean
     return _listed(
         "**As released**: "
-        + ", ".join(f"{count:.0f} {kind}" for kind, count in counts.items())
-        + ". States grow at every step, which makes accumulators; nothing can be stable that "
-        "changes at all.",
+        + ", ".join(f"{kind} {count:.0f}" for kind, count in counts.items())
+        + " dimensions. States grow at every step, which makes accumulators; nothing can be "
+        "stable that changes at all.",
         f"**As it should be**, in units of the state and beyond noise: {'; '.join(parts)}. Two "
         f"halves of the texts agree on {agree} % of the dimensions, where chance gives "
         f"{chance:.0f}.",
@@ -324,8 +324,9 @@ def neighbours(rows: pd.DataFrame) -> str:
     """
     place = "cross_token_interference/{}_context/mean_performance"
     easy, hard = (_released(rows, place.format(name)) for name in ("easy", "hard"))
-    overall, inside = (
-        _said(rows, "neighbour_correlation", split) for split in ("all", "within a text")
+    overall, inside, shuffled = (
+        _said(rows, "neighbour_correlation", split)
+        for split in ("all", "within a text", "within a text, shuffled")
     )
     cost = {
         name: _said(rows, "neighbour_cost", f"{name}, trained", form="{:+.3f}")
@@ -334,11 +335,11 @@ def neighbours(rows: pd.DataFrame) -> str:
     return _listed(
         f"**As released**, tokens between easy ones have a mean probability of {easy:.2f}, between "
         f"hard ones {hard:.2f}.",
-        f"Masked tokens correlate with those beside them by {overall}, and by {inside} within a "
-        "text: what the text has in common is taken out.",
+        f"Masked tokens correlate with those beside them by {overall}; within a text, where what "
+        f"its tokens share is taken out, by {inside}, and by {shuffled} when they are shuffled.",
         f"**As it should be**, the same token with one neighbour changed: hiding a hard neighbour "
         f"costs {cost['hard hidden']} nats, an easy one {cost['easy hidden']}; a hidden hard one "
-        f"costs {cost['hard there']} more than one that is not there and cannot interfere.",
+        f"costs {cost['hard there']} beyond one that is not there and cannot interfere.",
         _survives(
             rows,
             "hard_neighbours_interfere",

@@ -311,9 +311,9 @@ def binary_entropy(gates: np.ndarray, epsilon: float = 1e-10) -> np.ndarray:
 
     Examples
     --------
-    >>> binary_entropy(np.array([[0.5, 0.5], [0.0, 1.0]])).round(4).tolist()
-    [0.6931, 0.0]
+    >>> binary_entropy(np.array([[0.5, 0.5], [0.1, 0.9]])).round(4).tolist()
+    [0.6931, 0.3251]
     """
     gates = gates.astype(float)
     taken = gates * np.log(gates + epsilon) + (1 - gates) * np.log(1 - gates + epsilon)
-    return -taken.mean(-1) + 0.0  # no negative zero
+    return -taken.mean(-1)

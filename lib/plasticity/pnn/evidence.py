@@ -253,27 +253,43 @@ def accumulation(sample: Sample) -> Rows:
     return [*rows, (0, "test", "activity_accumulates_beyond_random", holds)]
 
 
-def neighbour_correlations(sample: Sample, probabilities: np.ndarray) -> Rows:
+def neighbour_correlations(
+    sample: Sample, probabilities: np.ndarray, draws: int, rng: np.random.Generator
+) -> Rows:
     """Return how the probability of masked tokens goes with that of the masked ones beside them.
+
+    Within a text it is less than nothing even where neighbours do not matter, since a token is part
+    of its text's mean: what is left when tokens are shuffled within texts tells how much.
 
     Parameters
     ----------
     sample : Sample
     probabilities : ndarray, shape (tokens,)
         Of the hidden tokens.
+    draws : int
+        How often they are shuffled.
+    rng : numpy.random.Generator
 
     Returns
     -------
     list of tuple
-        Rows over all tokens, and of what texts leave: what their tokens share is taken out.
+        Rows over all tokens, within texts, and within texts whose tokens are shuffled.
     """
     between = np.flatnonzero(sample.texts[:-2] == sample.texts[2:]) + 1
-    own = probabilities[between]
-    beside = (probabilities[between - 1] + probabilities[between + 1]) / 2
-    inside = (within(values, sample.texts[between]) for values in (own, beside))
+
+    def correlated(values: np.ndarray, groups: np.ndarray) -> float:
+        own, beside = values[between], (values[between - 1] + values[between + 1]) / 2
+        return correlation(within(own, groups), within(beside, groups))[0]
+
+    inside = sample.texts[between]
+    shuffled = [
+        correlated(probabilities[np.lexsort((rng.random(len(sample.texts)), sample.texts))], inside)
+        for _ in range(draws)
+    ]
     return [
-        (0, "all", "neighbour_correlation", correlation(own, beside)[0]),
-        (0, "within a text", "neighbour_correlation", correlation(*inside)[0]),
+        (0, "all", "neighbour_correlation", correlated(probabilities, np.zeros_like(inside))),
+        (0, "within a text", "neighbour_correlation", correlated(probabilities, inside)),
+        (0, "within a text, shuffled", "neighbour_correlation", float(np.mean(shuffled))),
     ]
 
 
