@@ -139,7 +139,7 @@ def correlation(first: np.ndarray, second: np.ndarray) -> tuple[float, np.ndarra
 
     Examples
     --------
-    >>> correlation(np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0]))[0]
+    >>> round(correlation(np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0]))[0], 9)
     -1.0
     """
     spreads = first.std(), second.std()
