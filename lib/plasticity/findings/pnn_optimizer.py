@@ -71,11 +71,11 @@ def _means(rows: pd.DataFrame, metric: str, variant: str = "pnn", split: str = "
 
 def _verdict(rows: pd.DataFrame) -> str:
     held = values_by_seed(rows, "deltas_follow_negative_gradient", "pnn", "test", 0)
-    follows = {1.0: "do", 0.0: "do not"}.get(held.mean(), "do not in every seed")
+    follow = {1.0: "follow", 0.0: "do not follow"}.get(held.mean(), "do not always follow")
     return (
-        f"By the rule set beforehand, PNN's updates **{follows} follow the negative gradient**: at "
-        "every step the cosine is above that of another token's update and the loss falls, each "
-        f"with its whole interval, in {int(held.sum())} of {len(held)} seeds."
+        f"By the rule set beforehand, PNN's updates **{follow} the negative gradient**: at every "
+        "step the cosine is above that of another token's update and the loss falls, each with its "
+        f"whole interval, in {int(held.sum())} of {len(held)} seeds."
     )
 
 
