@@ -39,13 +39,13 @@ WEATHER = (
 )
 LEAK = 0.5
 SIGNS = {"causes": 1, "prevents": -1, "calls for": 1}
-# Where each of the source's six domains is written down, once it is.
+# Where each of the source's six domains is written down.
 DOMAINS = {
     "tic-tac-toe": ("tictactoe",),
     "sentences": ("sentences",),
     "sound": ("audio", "recognition"),
     "film": ("video", "recognition"),
-    "digits": ("digits",),
+    "digits": ("images",),
     "stories": ("stories",),
 }
 ENGINE = "plasticity.substrate"
