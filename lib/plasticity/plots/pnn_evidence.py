@@ -9,7 +9,14 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from plasticity.plots.style import PALETTE, panels, style
+from plasticity.plots.style import (
+    PALETTE,
+    error_bars,
+    line_with_band,
+    panels,
+    style,
+    with_bounds,
+)
 
 BLUE, ORANGE, GREEN, GREY = PALETTE[0], PALETTE[1], PALETTE[2], "#777777"
 MODELS = {"trained": (GREEN, "o-"), "untrained": (GREY, "s:")}
@@ -21,8 +28,7 @@ WIDTH, HEIGHT = 3.6, 3.2
 def _points(summary: pd.DataFrame, metric: str, split: str, index: str = "step") -> pd.DataFrame:
     """Return mean, low and high by step; of one seed, which has no interval, the mean alone."""
     chosen = (summary["metric"] == metric) & summary["split"].isin(np.atleast_1d(split))
-    found = summary[chosen].set_index(index)[["mean", "low", "high"]].sort_index()
-    return found.apply(lambda column: column.fillna(found["mean"]))
+    return with_bounds(summary[chosen].set_index(index).sort_index())
 
 
 def _released(summary: pd.DataFrame, *places: str) -> pd.DataFrame:
@@ -32,14 +38,9 @@ def _released(summary: pd.DataFrame, *places: str) -> pd.DataFrame:
     return _points(summary, "released_evidence", places, "split").loc[list(places)]
 
 
-def _line(axes, found: pd.DataFrame, x, colour, label: str | None = None, mark: str = "o-"):
-    axes.plot(x, found["mean"], mark, color=colour, label=label)
-    axes.fill_between(x, found["low"], found["high"], color=colour, alpha=0.2, lw=0)
-
-
 def _bars(axes, found: pd.DataFrame, names: list[str], colour) -> None:
     axes.bar(names, found["mean"], 0.6, color=colour)
-    errors = np.array([found["mean"] - found["low"], found["high"] - found["mean"]]).clip(min=0)
+    errors = error_bars(found)
     axes.errorbar(range(len(names)), found["mean"], errors, fmt="none", color="black", capsize=3)
 
 
@@ -47,7 +48,7 @@ def _by_step(axes, summary: pd.DataFrame, metric: str, title: str, unit: str, wh
     """Draw a quantity by step, of the trained refiner and of the untrained one."""
     for name, (colour, mark) in MODELS.items():
         found = _points(summary, metric, what.format(name))
-        _line(axes, found, found.index, colour, name, mark)
+        line_with_band(axes, found, found.index, colour, name, mark)
     axes.set(title=title, xlabel="step", ylabel=unit)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize=8)
@@ -112,18 +113,18 @@ def optogenetics_suppression(summary: pd.DataFrame) -> Figure:
             for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
                 arms = ["baseline", *(f"{name}_suppressed_{rate}" for rate in rates)]
                 places = [f"optogenetics_results/{arm}/{metric}" for arm in arms]
-                _line(axes, _released(summary, *places), (0, *rates), colour, name)
+                line_with_band(axes, _released(summary, *places), (0, *rates), colour, name)
             splits = [f"{name}, {rate} % suppressed" for rate in rates]
             at_all = summary[summary["step"] == 0]
             found = _points(at_all, "loss_increase", splits, "split").loc[splits]
-            _line(
+            line_with_band(
                 degree, found, rates, colour, f"{name}, after its norm" if name == "ffn" else name
             )
             found = _points(summary, "loss_increase", f"{name}, at its mean").loc[1:]
-            _line(step, found, found.index, colour, name)
+            line_with_band(step, found, found.index, colour, name)
         splits = [f"ffn before its norm, {rate} % suppressed" for rate in rates]
         found = _points(summary, "loss_increase", splits, "split").loc[splits]
-        _line(degree, found, rates, GREY, "ffn before its norm", "s:")
+        line_with_band(degree, found, rates, GREY, "ffn before its norm", "s:")
         loss.set(title="As released", xlabel="suppressed (%)", ylabel="loss, nats a token")
         accuracy.set(title="As released", xlabel="suppressed (%)", ylabel="accuracy, share")
         degree.set(title="Same masks", xlabel="suppressed (%)", ylabel="nats lost a token")
@@ -154,7 +155,7 @@ def brain_activity_patterns(summary: pd.DataFrame) -> Figure:
         figure, (breadth, mean, spread, sparsity) = panels(4, WIDTH, HEIGHT)
         for axes, what in ((breadth, "breadth"), (mean, "mean_activity")):
             places = [f"brain_hypothesis_test/{stage}_{what}" for stage in stages]
-            _line(axes, _released(summary, *places), range(steps + 1), BLUE)
+            line_with_band(axes, _released(summary, *places), range(steps + 1), BLUE)
             axes.set_xticks(range(steps + 1), stages, rotation=30)
         breadth.set(title="Breadth, as released", ylabel="deviation over dimensions")
         mean.set(title="Mean, as released", ylabel="state units")
@@ -254,7 +255,7 @@ def token_difficulty_analysis(summary: pd.DataFrame) -> Figure:
             gains[name] = found["mean"].iloc[-1] - found["mean"].iloc[0]
             for model, mark in (("trained", "o-"), ("untrained", ":")):
                 own = _points(summary, "relative_update", f"{name}, {model}")
-                _line(moved, own, own.index, colour, f"{name}, {model}", mark)
+                line_with_band(moved, own, own.index, colour, f"{name}, {model}", mark)
         gain.bar(list(gains), list(gains.values()), 0.6, color=list(CLASSES.values()))
         sizes.set(title="Size of the state, as released", xlabel="step", ylabel="mean size")
         gain.set(title="Last less first, as released", ylabel="mean size")
@@ -287,7 +288,7 @@ def layer_importance_analysis(summary: pd.DataFrame) -> Figure:
             places = [f"{place}/{name}/suppression_{rate}/accuracy_drop" for rate in rates]
             found = _released(summary, *places)
             ranking.barh([name], 100 * found["mean"].iloc[-1], color=colour)
-            _line(curves, 100 * found, rates, colour, name)
+            line_with_band(curves, 100 * found, rates, colour, name)
             splits = [f"{name}, {way}" for way in ways]
             at_all = summary[summary["step"] == 0]
             found = _points(at_all, "loss_increase", splits, "split").loc[splits]
@@ -319,7 +320,7 @@ def layerwise_activity_analysis(summary: pd.DataFrame) -> Figure:
     with style():
         figure, (size, careful, straight) = panels(3, 1.2 * WIDTH, HEIGHT)
         found = _released(summary, "layerwise_activity_analysis/mean_activity_per_step")
-        _line(size, found, found.index, BLUE)
+        line_with_band(size, found, found.index, BLUE)
         size.set(title="As released", xlabel="after step", ylabel="mean size of the state")
         size.xaxis.get_major_locator().set_params(integer=True)
         _by_step(careful, summary, "state_rms", "Masked tokens", "root mean square")
@@ -390,7 +391,7 @@ def gate_entropy_analysis(summary: pd.DataFrame) -> Figure:
         for title, colour in (("right", GREEN), ("wrong", ORANGE)):
             for model, mark in (("trained", "o-"), ("untrained", ":")):
                 own = _points(summary, "gate_entropy", f"{title}, {model}")
-                _line(steps, own, own.index, colour, f"{title}, {model}", mark)
+                line_with_band(steps, own, own.index, colour, f"{title}, {model}", mark)
         steps.set(title="By step", xlabel="step", ylabel="entropy, nats")
         steps.xaxis.get_major_locator().set_params(integer=True)
         steps.legend(fontsize=8)

@@ -5,7 +5,14 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from plasticity.plots.style import PALETTE, panels, style
+from plasticity.plots.style import (
+    PALETTE,
+    error_bars,
+    line_with_band,
+    panels,
+    style,
+    with_bounds,
+)
 
 BLUE, ORANGE, GREEN, GREY = PALETTE[0], PALETTE[1], PALETTE[2], "#777777"
 SIDES = {"forward": (BLUE, "^"), "backward": (ORANGE, "v")}
@@ -19,17 +26,7 @@ POINTS = "points of accuracy lost"
 def _of(summary: pd.DataFrame, metric: str, variant: str = "pnn", step: int = 0) -> pd.DataFrame:
     """Return mean, low and high of each arm; of one seed, which has no interval, the mean alone."""
     chosen = (summary["variant"] == variant) & (summary["metric"] == metric)
-    found = summary[chosen & (summary["step"] == step)].set_index("split")[["mean", "low", "high"]]
-    return found.apply(lambda column: column.fillna(found["mean"]))
-
-
-def _errors(found: pd.DataFrame) -> np.ndarray:
-    return np.array([found["mean"] - found["low"], found["high"] - found["mean"]]).clip(min=0)
-
-
-def _line(axes, found: pd.DataFrame, x, colour, label: str, marker: str = "o") -> None:
-    axes.plot(x, found["mean"], f"{marker}-", color=colour, label=label)
-    axes.fill_between(x, found["low"], found["high"], color=colour, alpha=0.2, lw=0)
+    return with_bounds(summary[chosen & (summary["step"] == step)].set_index("split"))
 
 
 def nine_panels(summary: pd.DataFrame) -> Figure:
@@ -58,12 +55,12 @@ def nine_panels(summary: pd.DataFrame) -> Figure:
         ):
             found = drops[drops.index.str.startswith(prefix)]
             x = found.index.str.rsplit("_").str[-1].astype(int)
-            _line(axes[place], found, x, BLUE, title)
+            line_with_band(axes[place], found, x, BLUE, title)
             axes[place].set(title=title, xlabel=unit, ylabel=POINTS)
         for place, name in ((1, "anti_gate"), (3, "pattern_shuffling"), (4, "uniform_gate")):
             found = drops.loc[[name]]
             axes[place].bar([single[name]], found["mean"], 0.4, color=ORANGE)
-            axes[place].errorbar([0], found["mean"], _errors(found), fmt="none", color="black")
+            axes[place].errorbar([0], found["mean"], error_bars(found), fmt="none", color="black")
             axes[place].set(title=single[name].capitalize(), ylabel=POINTS, xlim=(-0.7, 0.7))
         found = drops.loc[list(single)]
         axes[6].barh(list(single.values()), found["mean"], color=ORANGE)
@@ -98,7 +95,7 @@ def _opposite(axes, summary: pd.DataFrame) -> None:
     names = {"opposite": "opposite", **{f"opposite, {side}": side for side in SIDES}}
     found = drops.loc[list(names)]
     axes.bar(list(names.values()), found["mean"], 0.6, color=[ORANGE, GREY, GREY])
-    axes.errorbar(range(3), found["mean"], _errors(found), fmt="none", color="black", capsize=3)
+    axes.errorbar(range(3), found["mean"], error_bars(found), fmt="none", color="black", capsize=3)
     axes.set(title="At the same size, same masks", ylabel=POINTS)
 
 
@@ -128,7 +125,7 @@ def contrasts(summary: pd.DataFrame, names: tuple[str, ...]) -> Figure:
                 one.errorbar(
                     own["mean"],
                     places + shift,
-                    xerr=_errors(own),
+                    xerr=error_bars(own),
                     fmt=marker,
                     color=colour,
                     capsize=2,
@@ -162,10 +159,12 @@ def dose(summary: pd.DataFrame) -> Figure:
     towards = [*sorted(shares, key=lambda name: int(name.split()[0])), "opposite"]
     with style():
         figure, (left, right) = panels(2, width=5, height=3.8)
-        _line(left, drops.loc[towards], sizes[towards], GREEN, "towards the opposite gate")
+        line_with_band(left, drops.loc[towards], sizes[towards], GREEN, "towards the opposite gate")
         for side, (colour, marker) in SIDES.items():
             own = [f"{name}, {side}" for name in towards]
-            _line(left, drops.loc[own], sizes[own], colour, f"{side}, along the update", marker)
+            line_with_band(
+                left, drops.loc[own], sizes[own], colour, f"{side}, along the update", f"{marker}-"
+            )
         drawn = [name for name in drops.index if "dropped" in name or "noise" in name]
         left.scatter(sizes[drawn], drops.loc[drawn, "mean"], color=GREY, s=18, label="at random")
         left.axhline(0, color="black", lw=0.8)
@@ -177,7 +176,7 @@ def dose(summary: pd.DataFrame) -> Figure:
         names |= {f"opposite, {side}": (*SIDES[side], side) for side in SIDES}
         for name, (colour, marker, label) in names.items():
             own = pd.concat([_of(summary, "accuracy_drop", step=s).loc[[name]] for s in steps])
-            _line(right, own, steps, colour, label, marker)
+            line_with_band(right, own, steps, colour, label, f"{marker}-")
         right.axhline(0, color="black", lw=0.8)
         right.set(xlabel="the one step that is changed", ylabel=POINTS, title="By step")
         right.set_xticks(steps)

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from plasticity.plots.style import PALETTE, panels, style
+from plasticity.plots.style import PALETTE, line_with_band, panels, style
 
 LABELS = {"pnn": "PNN", "pnn_untrained": "untrained PNN"}
 POPULATIONS = {
@@ -56,11 +56,6 @@ def _steps(rows: pd.DataFrame) -> list[int]:
     return sorted(set(rows.loc[rows["metric"] == "gate_mean", "step"]))
 
 
-def _line(axes, found: pd.DataFrame, colour, name: str) -> None:
-    axes.plot(found["step"], found["mean"], "o-", color=colour, label=name)
-    axes.fill_between(found["step"], found["low"], found["high"], color=colour, alpha=0.2, lw=0)
-
-
 def _histogram(axes, shares: np.ndarray, colour, name: str, fill: float = 0.15) -> None:
     edges = np.linspace(0, 1, len(shares) + 1)
     axes.stairs(shares, edges, color=(*mpl.colors.to_rgb(colour), fill), fill=True)
@@ -96,7 +91,7 @@ def figure_3(
         active.plot(numbers, source["gate_active_share"], "s--", color=SOURCE_COLOUR, label="paper")
         for variant in LABELS:
             found = _by_step(summary, variant, "test", "gate_active_share")
-            _line(active, found, COLOURS[variant], LABELS[variant])
+            line_with_band(active, found, found["step"], COLOURS[variant], LABELS[variant])
         active.axhline(50, color="black", linestyle=":", linewidth=1)
         active.set(ylim=(0, 100), xlabel="refinement step", ylabel="gates above one half (%)")
         active.set_title("Share of active gates")
@@ -180,9 +175,11 @@ def masked(rows: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         for one, (metric, (unit, title)) in zip(axes, measures.items(), strict=False):
             for population in ("masked", "unmasked"):
                 found = _by_step(summary, "pnn", population, metric)
-                _line(one, found, COLOURS[population], POPULATIONS[population])
+                line_with_band(
+                    one, found, found["step"], COLOURS[population], POPULATIONS[population]
+                )
             found = _by_step(summary, "pnn_untrained", "test", metric)
-            _line(one, found, SOURCE_COLOUR, LABELS["pnn_untrained"])
+            line_with_band(one, found, found["step"], SOURCE_COLOUR, LABELS["pnn_untrained"])
             one.set(xlabel="refinement step", ylabel=unit, title=title)
             one.set_xticks(_steps(rows))
             one.set_ylim(bottom=0)

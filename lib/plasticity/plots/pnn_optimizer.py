@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plasticity.plots.style import PALETTE, panels, style
+from plasticity.plots.style import PALETTE, line_with_band, panels, style
 
 RANDOM = "random_refiner"
 LABELS = {
@@ -53,5 +53,4 @@ def descent(summary: pd.DataFrame) -> Figure:
 
 def _line(axes, summary: pd.DataFrame, metric: str, label: str, colour, mark: str) -> None:
     found = summary[summary["metric"] == metric].sort_values("step")
-    axes.plot(found["step"], found["mean"], mark, color=colour, label=label)
-    axes.fill_between(found["step"], found["low"], found["high"], color=colour, alpha=0.2, lw=0)
+    line_with_band(axes, found, found["step"], colour, label, mark)

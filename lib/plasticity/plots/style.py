@@ -3,6 +3,8 @@
 from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -36,3 +38,22 @@ def panels(columns: int, width: float = 4.2, height: float = 3.3) -> tuple[Figur
     """Return a figure with a row of axes, sizes in inches."""
     figure, axes = plt.subplots(1, columns, figsize=(width * columns, height), squeeze=False)
     return figure, list(axes[0])
+
+
+def with_bounds(found: pd.DataFrame) -> pd.DataFrame:
+    """Return columns mean, low and high; of one seed, which has no interval, the mean as bounds."""
+    found = found[["mean", "low", "high"]]
+    return found.apply(lambda column: column.fillna(found["mean"]))
+
+
+def error_bars(found: pd.DataFrame) -> np.ndarray:
+    """Return how far the bounds lie below and above the mean, as matplotlib's errorbar takes it."""
+    return np.array([found["mean"] - found["low"], found["high"] - found["mean"]]).clip(min=0)
+
+
+def line_with_band(
+    axes, found: pd.DataFrame, x, colour, label: str | None = None, mark: str = "o-"
+) -> None:
+    """Draw means as a line and their intervals as a band; columns mean, low and high."""
+    axes.plot(x, found["mean"], mark, color=colour, label=label)
+    axes.fill_between(x, found["low"], found["high"], color=colour, alpha=0.2, lw=0)
