@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib import pyplot as plt
+from toy_masked import RULE, toy_ids, toy_model
 
 from plasticity.companion import export, metrics, profiles, results, statistics
 from plasticity.companion.cli import main
@@ -21,8 +22,6 @@ from plasticity.experiments import pnn_refinement
 from plasticity.findings import pnn_evidence as findings
 from plasticity.plots import pnn_evidence as plots
 from plasticity.pnn import (
-    PnnConfig,
-    PnnForMaskedLM,
     activity,
     difficulty,
     dimensions,
@@ -30,30 +29,16 @@ from plasticity.pnn import (
     released,
 )
 from plasticity.pnn import evidence as careful
-from plasticity.pnn.masking import IGNORED_LABEL, MaskingRule, fixed_masks
+from plasticity.pnn.masking import IGNORED_LABEL, fixed_masks
 
 CPU = Runtime(device="cpu", workers=1)
 CONFIG = next(c for c in profiles.configs("pnn_evidence", "smoke") if c.variant == "pnn")
-RULE = MaskingRule(4, (0, 1, 2, 3, 4), 0.3)
 VECTORS = arrays.arrays(float, (3, 6), elements=st.floats(-1e3, 1e3).filter(lambda x: abs(x) > 0.1))
-
-
-def toy_model(seed: int = 0) -> PnnForMaskedLM:
-    torch.manual_seed(seed)
-    config = PnnConfig(
-        vocab_size=40,
-        hidden_size=16,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=12,
-        initialization="width_scaled",
-    )
-    return PnnForMaskedLM(config).eval()
 
 
 @pytest.fixture(scope="module")
 def corpus():
-    ids = torch.randint(5, 40, (40, 12), generator=torch.Generator().manual_seed(1))
+    ids = toy_ids(40)
     validation, test = (fixed_masks(ids, RULE, seed) for seed in (1, 2))
     test = tuple(torch.cat([part, part]) for part in test)  # two draws
     return SimpleNamespace(

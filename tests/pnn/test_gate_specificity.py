@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from toy_masked import RULE, toy_ids, toy_model
 
 from plasticity.companion import metrics, profiles, statistics
 from plasticity.companion.configuration import Runtime
@@ -14,34 +15,19 @@ from plasticity.experiments import pnn_gate_specificity as experiment
 from plasticity.experiments import pnn_refinement
 from plasticity.findings import pnn_gate_specificity as findings
 from plasticity.plots import pnn_gate_specificity as plots
-from plasticity.pnn import PnnConfig, PnnForMaskedLM
 from plasticity.pnn.evaluation import evaluate, token_scores
-from plasticity.pnn.masking import IGNORED_LABEL, MaskingRule, fixed_masks
+from plasticity.pnn.masking import IGNORED_LABEL, fixed_masks
 
 CPU = Runtime(device="cpu", workers=1)
 CONFIG = next(c for c in profiles.configs("pnn_gate_specificity", "smoke") if c.variant == "pnn")
 
 
-def toy_model() -> PnnForMaskedLM:
-    torch.manual_seed(0)
-    config = PnnConfig(
-        vocab_size=40,
-        hidden_size=16,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=12,
-        initialization="width_scaled",
-    )
-    return PnnForMaskedLM(config).eval()
-
-
 @pytest.fixture(scope="module")
 def corpus():
-    rule = MaskingRule(4, (0, 1, 2, 3, 4), 0.3)
-    ids = torch.randint(5, 40, (40, 12), generator=torch.Generator().manual_seed(1))
-    validation, test = (fixed_masks(ids, rule, seed) for seed in (1, 2))
+    ids = toy_ids(40)
+    validation, test = (fixed_masks(ids, RULE, seed) for seed in (1, 2))
     test = tuple(torch.cat([part, part]) for part in test)  # two draws
-    return SimpleNamespace(validation=validation, test=test, rule=rule, pad_token_id=None)
+    return SimpleNamespace(validation=validation, test=test, rule=RULE, pad_token_id=None)
 
 
 @pytest.fixture(scope="module")

@@ -3,26 +3,15 @@
 import pytest
 import torch
 from torch import nn
+from toy_masked import toy_model
 
-from plasticity.pnn import PnnConfig
 from plasticity.pnn import interventions as change
 from plasticity.pnn.interventions import SITES, Intervention, intervene
-from plasticity.pnn.modeling import PnnForMaskedLM
 
 
 @pytest.fixture(params=["as_released", "as_paper"])
 def model(request):
-    torch.manual_seed(0)
-    config = PnnConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=8,
-        reading=request.param,
-        initialization="width_scaled",
-    )
-    made = PnnForMaskedLM(config).eval()
+    made = toy_model(reading=request.param)
     with torch.no_grad():  # the paper's zero start would leave nothing to change
         made.pnn.refiner.contract.weight.normal_(0, 0.3)
     return made

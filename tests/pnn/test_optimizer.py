@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from matplotlib import pyplot as plt
+from toy_masked import RULE, toy_ids, toy_model
 
 from plasticity.companion import profiles, statistics
 from plasticity.companion.configuration import Runtime
@@ -15,33 +16,18 @@ from plasticity.experiments import pnn_optimizer as experiment
 from plasticity.experiments import pnn_refinement
 from plasticity.findings import pnn_optimizer as findings
 from plasticity.plots import pnn_optimizer as plots
-from plasticity.pnn import PnnConfig, PnnForMaskedLM
 from plasticity.pnn.alignment import Alignment, align, loss_gradient
 from plasticity.pnn.interventions import Intervention, intervene
-from plasticity.pnn.masking import IGNORED_LABEL, MaskingRule, fixed_masks
+from plasticity.pnn.masking import IGNORED_LABEL, fixed_masks
 
 CPU = Runtime(device="cpu", workers=1)
 TOKENS = 60
 
 
-def toy_model(seed: int = 0) -> PnnForMaskedLM:
-    torch.manual_seed(seed)
-    config = PnnConfig(
-        vocab_size=40,
-        hidden_size=16,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=12,
-        initialization="width_scaled",
-    )
-    return PnnForMaskedLM(config).eval()
-
-
 @pytest.fixture(scope="module")
 def masks():
-    rule = MaskingRule(4, (0, 1, 2, 3, 4), 0.3)
-    ids = torch.randint(5, 40, (30, 12), generator=torch.Generator().manual_seed(1))
-    return fixed_masks(ids, rule, 2)
+    ids = toy_ids(30)
+    return fixed_masks(ids, RULE, 2)
 
 
 def test_the_gradient_is_that_of_backpropagation():
