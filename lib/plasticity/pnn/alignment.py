@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plasticity.pnn.masking import IGNORED_LABEL
+from plasticity.pnn.trajectories import readout_states
 
 
 @dataclass(frozen=True)
@@ -97,21 +97,12 @@ def align(
     ValueError
         If no token is hidden.
     """
-    if not (labels != IGNORED_LABEL).any():
-        raise ValueError("nothing to follow: labels hides no token; draw the masks again")
-    device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    readouts = [0, *model.config.readout_layers]
-    parts, first = [], 0
-    for ids, targets in zip(masked_ids.split(batch_size), labels.split(batch_size), strict=True):
-        ids, targets = ids.to(device), targets.to(device)
-        mask = None if pad_token_id is None else (ids != pad_token_id).long()
-        states = model(ids, mask, labels=targets, output_hidden_states=True).hidden_states
-        scored = targets != IGNORED_LABEL
-        state = torch.stack([states[number][scored] for number in readouts]).float()
-        found = _compared(model.head, state, targets[scored], generator)
-        parts.append([*found, scored.nonzero()[:, 0] + first])
-        first += len(ids)
+    generator, parts = torch.Generator().manual_seed(seed), []
+    batches = readout_states(
+        model, masked_ids, labels, pad_token_id=pad_token_id, batch_size=batch_size
+    )
+    for states, targets, sequences in batches:
+        parts.append([*_compared(model.head, states.float(), targets, generator), sequences])
     return Alignment(*(torch.cat(part, -1).cpu().numpy() for part in zip(*parts, strict=True)))
 
 
