@@ -59,7 +59,8 @@ class Toy:
     def forget(self) -> None:
         sys.modules.pop("plasticity.experiments.toy", None)
         vars(plasticity.experiments).pop("toy", None)
-        provenance._code.cache_clear()
+        for remembered in (provenance._code, provenance._deciding, provenance.code_hash):
+            remembered.cache_clear()
 
     def start(self, **options) -> subprocess.Popen:
         """Run it in another process."""

@@ -122,7 +122,7 @@ def test_code_of_imported_experiments_counts(toy):
     )
     before = provenance.code_hash("toy")
     other.write_text("SCALE = 2\n")
-    provenance._code.cache_clear()
+    toy.forget()
     assert provenance.code_hash("toy") != before
 
 
@@ -138,7 +138,7 @@ def test_modules_of_a_system_count_where_they_are_imported(toy, tmp_path, monkey
         before = provenance.code_hash("toy")
         path = package / f"{edited}.py"
         path.write_text(path.read_text() + "MORE = 2\n")
-        provenance._code.cache_clear()
+        toy.forget()
         return provenance.code_hash("toy") != before
 
     first = "    done = Path(folder)"

@@ -390,10 +390,8 @@ def ledger(claims: Iterable[Claim] | None = None) -> pd.DataFrame:
     claims = load() if claims is None else list(claims)
     names = dict.fromkeys(claim.experiment for claim in claims if claim.experiment)
     rows = {name: recorded(name) for name in names}
-    shown = ("system", "id", "kind", "scale", "claim", "source", "value", "unit", "claimed")
     lines = [
-        {name: getattr(claim, name) for name in shown}
-        | dataclasses.asdict(judge(claim, rows.get(claim.experiment, {})))
+        dataclasses.asdict(judge(claim, rows.get(claim.experiment, {})))
         | {
             "experiment": claim.experiment or "",
             "notebook": (notebook_of(claim.experiment) if claim.experiment else None) or "",
@@ -401,7 +399,15 @@ def ledger(claims: Iterable[Claim] | None = None) -> pd.DataFrame:
         for claim in claims
     ]
     order = ("measured", "mean", "low", "high", "profile", "size", "seeds", "verdict", "reason")
-    return pd.DataFrame(lines, columns=[*shown, *order, "experiment", "notebook"])
+    judged = pd.DataFrame(lines, columns=[*order, "experiment", "notebook"])
+    return pd.concat([_stated(claims), judged], axis=1)
+
+
+def _stated(claims: list[Claim]) -> pd.DataFrame:
+    """Return what the sources say."""
+    shown = ("system", "id", "kind", "scale", "claim", "source", "value", "unit", "claimed")
+    lines = [{name: getattr(claim, name) for name in shown} for claim in claims]
+    return pd.DataFrame(lines, columns=shown)
 
 
 def table(ids: Iterable[str], verdicts: bool = False) -> pd.DataFrame:
@@ -433,5 +439,6 @@ def table(ids: Iterable[str], verdicts: bool = False) -> pd.DataFrame:
         "claimed",
         *(["measured", "profile", "verdict"] if verdicts else ["source"]),
     ]
-    chosen = ledger(known[name] for name in ids)
+    claims = [known[name] for name in ids]
+    chosen = ledger(claims) if verdicts else _stated(claims)
     return chosen.set_index("id")[columns].rename_axis(None).fillna("").replace("", "—")

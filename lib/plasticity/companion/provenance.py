@@ -8,6 +8,7 @@ import platform
 import re
 import shlex
 import sys
+import types
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import psutil
 
 import plasticity
-from plasticity.companion import datasets
+from plasticity.companion import datasets, models
 from plasticity.companion.configuration import ExperimentConfig, experiment_module
 
 MOST_NAMED = 12  # variants that are listed; of more, the number is told
@@ -43,6 +44,7 @@ def _code(path: Path) -> tuple[str, tuple[str, ...]]:
     return ast.unparse(tree), tuple(imported)
 
 
+@cache
 def _deciding(name: str) -> list[Path]:
     """Return the files that an import brings in, of those that may decide a result.
 
@@ -64,6 +66,7 @@ def _deciding(name: str) -> list[Path]:
     return sorted(folder.glob("*.py"))
 
 
+@cache
 def code_hash(experiment: str) -> str:
     """Return the hash of the code that decides an experiment's results.
 
@@ -99,8 +102,21 @@ def code_hash(experiment: str) -> str:
     return digest.hexdigest()
 
 
+def _read(experiment: str, config: ExperimentConfig) -> list[tuple[types.ModuleType, str]]:
+    """Return the names of what a config reads, each with the registry that knows it.
+
+    Few experiments read a model's weights: those have a function `models` beside `datasets`.
+    """
+    module = experiment_module(experiment)
+    weights = getattr(module, "models", lambda config: ())
+    return [
+        *((datasets, name) for name in module.datasets(config)),
+        *((models, name) for name in weights(config)),
+    ]
+
+
 def data_fingerprint(experiment: str, config: ExperimentConfig) -> str:
-    """Return the hash of the content of every dataset that a config reads.
+    """Return the hash of the content of every dataset and model that a config reads.
 
     Raises
     ------
@@ -109,10 +125,8 @@ def data_fingerprint(experiment: str, config: ExperimentConfig) -> str:
     datasets.DatasetAltered
         If one of them is not what the manifest says.
     """
-    names = experiment_module(experiment).datasets(config)
-    if not names:
-        return ""
-    return ",".join(f"{name}={datasets.fingerprint(name)}" for name in names)
+    found = _read(experiment, config)
+    return ",".join(f"{name}={registry.fingerprint(name)}" for registry, name in found)
 
 
 def result_key(experiment: str, config: ExperimentConfig) -> str:
@@ -122,12 +136,9 @@ def result_key(experiment: str, config: ExperimentConfig) -> str:
 
 
 def data_records(experiment: str, config: ExperimentConfig) -> list[dict[str, Any]]:
-    """Return name, source, note and sha256 of every dataset that a config reads."""
-    names = experiment_module(experiment).datasets(config)
-    if not names:
-        return []
+    """Return name, source, note and sha256 of every dataset and model that a config reads."""
     kept = ("name", "source", "note", "sha256")
-    found = [datasets.provenance(name) for name in names]
+    found = [registry.provenance(name) for registry, name in _read(experiment, config)]
     return [{key: record.get(key) for key in kept} for record in found]
 
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from plasticity.plots.style import PALETTE
 
 SPLITS = ("train", "validation", "test")
 MARKERS = {"train": "o", "validation": "s", "test": "D"}
@@ -34,11 +35,10 @@ def sizes(rows: pd.DataFrame) -> Figure:
     """
     words = _measured(rows, "words").pivot_table(index="variant", columns="split", values="value")
     words = words.loc[words.sum(axis=1).sort_values().index]
-    colours = sns.color_palette("colorblind")
     with plt.rc_context(QUIET):
         figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.42 * len(words)), layout="constrained")
     axes.hlines(range(len(words)), words.min(axis=1), words.max(axis=1), color="0.8", zorder=1)
-    for colour, split in zip(colours, [s for s in SPLITS if s in words], strict=False):
+    for colour, split in zip(PALETTE, [s for s in SPLITS if s in words], strict=False):
         axes.scatter(
             words[split], range(len(words)), color=colour, marker=MARKERS[split], s=48, label=split
         )
@@ -81,9 +81,8 @@ def lengths(rows: pd.DataFrame, max_length: int = 128) -> Figure:
     )
     shares = shares.pivot_table(index="variant", columns="metric", values="value")
     shares = shares.sort_values("truncated_share")
-    colours = sns.color_palette("colorblind")
     pairs = (("truncated_share", "lines cut", 0.2), ("discarded_share", "word pieces lost", -0.2))
-    for colour, (metric, label, shift) in zip(colours, pairs, strict=False):
+    for colour, (metric, label, shift) in zip(PALETTE, pairs, strict=False):
         places = [place + shift for place in range(len(shares))]
         right.barh(places, shares[metric], height=0.38, color=colour, label=label)
     right.set(xlabel=f"share at {max_length} tokens (%)", xlim=(0, 100), yticks=range(len(shares)))
@@ -155,10 +154,9 @@ def _main_split(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _curves(axes: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
-    colours = sns.color_palette("colorblind")
     for number, (variant, curve) in enumerate(rows.groupby("variant", sort=False)):
         style = STYLES[number % len(STYLES)]
-        colour = colours[number % len(colours)]
+        colour = PALETTE[number % len(PALETTE)]
         (label,) = _labels([variant])
         axes.plot(curve[x], curve[y], style, color=colour, linewidth=1.6, label=label)
 
