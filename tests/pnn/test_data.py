@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from plasticity.pnn import PnnConfig, PnnForMaskedLM
 from plasticity.pnn.corpus import prepare
 from plasticity.pnn.evaluation import constant_guess, evaluate
-from plasticity.pnn.masking import IGNORED_LABEL, MaskingRule, fixed_masks
+from plasticity.pnn.masking import IGNORED_LABEL, MaskingRule, fixed_masks, unmasked
 from plasticity.pnn.tokenization import (
     encode_blocks,
     encode_lines,
@@ -37,6 +37,7 @@ def test_masking_hides_only_ordinary_tokens(seed, probability, rows, length):
     assert torch.equal(labels[hidden], ids[hidden])
     again = rule.apply(ids, torch.Generator().manual_seed(seed))
     assert torch.equal(again[0], masked)
+    assert torch.equal(unmasked(masked, labels), ids)
 
 
 def test_masking_rate_and_range():

@@ -29,7 +29,7 @@ from plasticity.pnn import (
     released,
 )
 from plasticity.pnn import evidence as careful
-from plasticity.pnn.masking import IGNORED_LABEL, fixed_masks
+from plasticity.pnn.masking import IGNORED_LABEL, fixed_masks, unmasked
 
 CPU = Runtime(device="cpu", workers=1)
 CONFIG = next(c for c in profiles.configs("pnn_evidence", "smoke") if c.variant == "pnn")
@@ -330,7 +330,7 @@ def test_drops_lie_in_their_bounds_and_the_norm_undoes_scaling(rows):
 
 def test_the_export_has_the_scripts_keys_and_numbers(rows, corpus):
     found = export.evidence(rows[rows["seed"] == 0])
-    plain = experiment._unmasked(*corpus.validation)
+    plain = unmasked(*corpus.validation)
     direct = released.evidence(released.Reader(toy_model(7), plain, RULE, 0))
     assert json.loads(json.dumps(direct)) == found
     with pytest.raises(ValueError, match="one variant and seed"):

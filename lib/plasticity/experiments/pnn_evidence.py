@@ -6,7 +6,6 @@ whole texts again, and the same model with the refiner that it had before traini
 The rule of every verdict was set before anything was measured.
 """
 
-import copy
 import itertools
 import math
 from dataclasses import dataclass
@@ -74,10 +73,12 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         the script's ``experimental_results.json`` and step the place in a list there.
     """
     from plasticity.pnn import evidence, released
+    from plasticity.pnn.masking import unmasked
 
     model, corpus = pnn_refinement.trained_model(config, seed, runtime)
-    models = {"trained": model, "untrained": _untrained(model, corpus, config, seed)}
-    plain = _unmasked(*corpus.validation)[: released.SEQUENCES]
+    untrained = pnn_refinement.with_untrained_refiner(model, config, seed)
+    models = {"trained": model, "untrained": untrained}
+    plain = unmasked(*corpus.validation)[: released.SEQUENCES]
     reader = released.Reader(model, plain, corpus.rule, seed, corpus.pad_token_id)
     as_released = released.evidence(reader)
     read = min(config.sequences, len(corpus.test[0]) // config.test_draws)  # each text once
@@ -93,28 +94,10 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         *evidence.difficulty(sample, rare[targets]),
         *evidence.accumulation(sample),
         *_token_rows(model, sample, targets, config, seed),
-        *_neighbour_rows(models, _unmasked(*masks), rare, corpus, config, seed),
+        *_neighbour_rows(models, unmasked(*masks), rare, corpus, config, seed),
     ]
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
-
-
-def _untrained(
-    model: "PnnForMaskedLM", corpus: "MaskedCorpus", config: Config, seed: int
-) -> "PnnForMaskedLM":
-    """Return the model with the refiner that it had before training, and all else as it is."""
-    fresh = pnn_refinement.build_model(config, corpus.tokenizer.get_vocab_size(), seed)
-    control = copy.deepcopy(model)
-    control.pnn.refiner.load_state_dict(fresh.pnn.refiner.state_dict())
-    return control.eval()
-
-
-def _unmasked(masked_ids, labels):
-    import torch
-
-    from plasticity.pnn.masking import IGNORED_LABEL
-
-    return torch.where(labels == IGNORED_LABEL, masked_ids, labels)
 
 
 def _rarity(corpus: "MaskedCorpus") -> np.ndarray:

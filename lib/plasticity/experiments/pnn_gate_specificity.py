@@ -88,9 +88,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     if config.trained:
         model, corpus = pnn_refinement.trained_model(config, seed, runtime)
     else:
-        corpus = pnn_refinement.prepare_corpus(config)
-        vocab_size = corpus.tokenizer.get_vocab_size()
-        model = pnn_refinement.build_model(config, vocab_size, seed).eval()
+        model, corpus = pnn_refinement.untrained_model(config, seed)
     rows = _released_rows(model, corpus, seed) + _paired_rows(model, corpus, config, seed)
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
@@ -122,10 +120,9 @@ def _released_rows(model, corpus, seed: int) -> list[tuple]:
 
     from plasticity.pnn.evaluation import token_scores
     from plasticity.pnn.interventions import Intervention, identity, intervene
-    from plasticity.pnn.masking import IGNORED_LABEL, fixed_masks
+    from plasticity.pnn.masking import fixed_masks, unmasked
 
-    masked, labels = (part[:RELEASED_SEQUENCES] for part in corpus.validation)
-    ids = torch.where(labels == IGNORED_LABEL, masked, labels)
+    ids = unmasked(*(part[:RELEASED_SEQUENCES] for part in corpus.validation))
     changes = released_changes(torch.Generator().manual_seed(seed))
     accuracies = {}
     for number, (name, change) in enumerate({"baseline": identity, **changes}.items()):

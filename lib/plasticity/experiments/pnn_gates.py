@@ -79,9 +79,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     if config.trained:
         model, corpus = pnn_refinement.trained_model(config, seed, runtime)
     else:
-        corpus = pnn_refinement.prepare_corpus(config)
-        vocab_size = corpus.tokenizer.get_vocab_size()
-        model = pnn_refinement.build_model(config, vocab_size, seed).eval()
+        model, corpus = pnn_refinement.untrained_model(config, seed)
     gates = populations(model, corpus, config.sequences)
     rows = [row for name, values in gates.items() for row in _population_rows(name, values)]
     rows += _dimension_rows(gates["test"])

@@ -16,6 +16,8 @@ from plasticity.experiments import pnn_refinement
 from plasticity.experiments.pnn_refinement import datasets
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from plasticity.pnn.alignment import Alignment
 
 __all__ = ["Config", "datasets", "run"]
@@ -61,18 +63,16 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     read = min(config.sequences, len(corpus.test[0]) // config.test_draws)  # each text once
     ids, labels = (part[:read] for part in corpus.test)
 
-    def compare(split: str) -> list[tuple]:
+    def compare(split: str, model: "nn.Module") -> list[tuple]:
         found = align(model, ids, labels, seed=seed, pad_token_id=corpus.pad_token_id)
         rng = np.random.default_rng(seed)
         resample = cluster_resampler(found.sequences, config.resamples, rng)
         return [(step, split, *rest) for step, *rest in _rows(found, resample)]
 
-    rows = compare("test")
+    rows = compare("test", model)
     if config.architecture == "pnn":
-        vocab_size = corpus.tokenizer.get_vocab_size()
-        fresh = pnn_refinement.build_model(config, vocab_size, seed)
-        model.pnn.refiner.load_state_dict(fresh.pnn.refiner.state_dict())
-        rows += compare("random_refiner")
+        control = pnn_refinement.with_untrained_refiner(model, config, seed)
+        rows += compare("random_refiner", control)
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
 

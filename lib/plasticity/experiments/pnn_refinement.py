@@ -6,6 +6,7 @@ Arms at equal tokens: PNN, BERT, and BERT with PNN's step-wise losses. An arm wi
 The system is imported where it runs, so that reading stored results loads no torch.
 """
 
+import copy
 import dataclasses
 import itertools
 import math
@@ -114,6 +115,13 @@ class Config(ExperimentConfig):
                     f"({getattr(self, divisor)})"
                 )
 
+    def model_class(self) -> type["PnnForMaskedLM | BertBaselineForMaskedLM"]:
+        """Return the class of this arm's model."""
+        from plasticity.pnn.baseline import BertBaselineForMaskedLM
+        from plasticity.pnn.modeling import PnnForMaskedLM
+
+        return PnnForMaskedLM if self.architecture == "pnn" else BertBaselineForMaskedLM
+
     def model_config(self, vocab_size: int) -> "PnnConfig | BertBaselineConfig":
         """Return the configuration of this arm's model."""
         return self._model_config(self.architecture, vocab_size)
@@ -145,6 +153,9 @@ class Config(ExperimentConfig):
             share_layers=self.share_layers,
             attention_probs_dropout_prob=self.dropout,
         )
+
+    def prepare_model(self, model, corpus: "MaskedCorpus") -> None:
+        """Change a fresh model by what its text tells before training; here nothing is."""
 
     def training_config(self, vocab_size: int) -> "TrainingConfig":
         """Return how this arm is trained; ``budget: compute`` changes its tokens."""
@@ -199,12 +210,8 @@ def build_model(
     """Return a freshly initialised model of an arm."""
     import torch
 
-    from plasticity.pnn.baseline import BertBaselineForMaskedLM
-    from plasticity.pnn.modeling import PnnForMaskedLM
-
     torch.manual_seed(seed)
-    model_class = PnnForMaskedLM if config.architecture == "pnn" else BertBaselineForMaskedLM
-    return model_class(config.model_config(vocab_size))
+    return config.model_class()(config.model_config(vocab_size))
 
 
 def train_arm(config: Config, corpus: "MaskedCorpus", seed, folder, runtime, sequences=None):
@@ -216,6 +223,7 @@ def train_arm(config: Config, corpus: "MaskedCorpus", seed, folder, runtime, seq
 
     vocab_size = corpus.tokenizer.get_vocab_size()
     model = build_model(config, vocab_size, seed)
+    config.prepare_model(model, corpus)
     result = train(
         model,
         corpus.train,
@@ -252,6 +260,36 @@ def trained_model(config: Config, seed: int, runtime: Runtime):
     with results.held_checkpoint("pnn_refinement", arm, seed) as folder:
         model, _ = train_arm(arm, corpus, seed, folder, runtime, arm.curve_sequences)
     return model.eval(), corpus
+
+
+def untrained_model(config: Config, seed: int):
+    """Return the model that an arm's training starts from, and its corpus: a control.
+
+    Parameters and returns are those of `trained_model`.
+    """
+    corpus = prepare_corpus(config)
+    return build_model(config, corpus.tokenizer.get_vocab_size(), seed).eval(), corpus
+
+
+def with_untrained_refiner(model: "PnnForMaskedLM", config: Config, seed: int) -> "PnnForMaskedLM":
+    """Return a copy of a trained PNN with the refiner that it had before training: a control.
+
+    Parameters
+    ----------
+    model : PnnForMaskedLM
+        Trained by `train_arm` with this config and seed.
+    config : Config
+    seed : int
+
+    Returns
+    -------
+    PnnForMaskedLM
+        In evaluation mode; embeddings and head are the trained ones.
+    """
+    control = copy.deepcopy(model)
+    fresh = build_model(config, model.config.vocab_size, seed)
+    control.pnn.refiner.load_state_dict(fresh.pnn.refiner.state_dict())
+    return control.eval()
 
 
 def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:

@@ -55,13 +55,7 @@ def flops_per_token(
     >>> flops_per_token(PnnConfig(), length=128)["blocks"] / 6e6  # multiply-adds, in millions
     27.52512
     """
-    width, inner = config.hidden_size, config.intermediate_size
-    block = 4 * width**2 + 2 * width * inner + 2 * width * length  # multiply-adds, forward
-    if isinstance(config, PnnConfig):
-        block += 2 * width**2  # the gate's query and key
-        applications, readouts = config.num_steps, config.num_steps
-    else:
-        applications, readouts = config.num_hidden_layers, config.num_readouts
-    blocks = 6.0 * block * applications
-    head = 6.0 * width * config.vocab_size * mask_probability * readouts
+    blocks = 6.0 * config.multiply_adds(length)
+    readouts = len(config.readout_layers)
+    head = 6.0 * config.hidden_size * config.vocab_size * mask_probability * readouts
     return {"blocks": blocks, "head": head, "total": blocks + head}

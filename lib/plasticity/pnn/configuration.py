@@ -41,6 +41,24 @@ def _check(config, sizes: str) -> None:
         )
 
 
+def block_multiply_adds(config: PreTrainedConfig, length: int) -> int:
+    """Return the multiply-adds per token of one attention and one feed-forward network.
+
+    Parameters
+    ----------
+    config : PnnConfig or BertBaselineConfig
+    length : int
+        Tokens per sequence.
+
+    Examples
+    --------
+    >>> block_multiply_adds(PnnConfig(), length=128)
+    5701632
+    """
+    width, inner = config.hidden_size, config.intermediate_size
+    return 4 * width**2 + 2 * width * inner + 2 * width * length
+
+
 @strict
 class PnnConfig(PreTrainedConfig):
     """Configuration of `PnnModel` and `PnnForMaskedLM`; the defaults are the paper's size.
@@ -131,6 +149,14 @@ class PnnConfig(PreTrainedConfig):
         """Numbers of the steps read out: all of them, 1 being the first."""
         return list(range(1, self.num_steps + 1))
 
+    def multiply_adds(self, length: int) -> int:
+        """Return the multiply-adds per token of a forward pass over `length` tokens, without head.
+
+        Matrix products only.
+        """
+        gate = 2 * self.hidden_size**2  # its query and key
+        return self.num_steps * (block_multiply_adds(self, length) + gate)
+
 
 @strict
 class BertBaselineConfig(BertConfig):
@@ -190,3 +216,7 @@ class BertBaselineConfig(BertConfig):
         """Numbers of the layers read out, 1 being the first."""
         stride = self.num_hidden_layers // self.num_readouts
         return list(range(stride, self.num_hidden_layers + 1, stride))
+
+    def multiply_adds(self, length: int) -> int:
+        """Return the multiply-adds per token, as in `PnnConfig.multiply_adds`."""
+        return self.num_hidden_layers * block_multiply_adds(self, length)

@@ -39,6 +39,7 @@ def evaluate(
     *,
     pad_token_id: int | None = None,
     batch_size: int = 256,
+    num_steps: int | None = None,
 ) -> Evaluation:
     """Score a masked language model on fixed masks.
 
@@ -51,6 +52,8 @@ def evaluate(
         Positions with this id are hidden from attention; None when there is no padding.
     batch_size : int
         Sequences at a time; changes speed and memory only.
+    num_steps : int, optional
+        Refinement steps of a PNN; its own number when None.
 
     Returns
     -------
@@ -67,11 +70,14 @@ def evaluate(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
+    asked = {"output_hidden_states": True}
+    if num_steps is not None:  # BERT has no such argument
+        asked["num_steps"] = num_steps
     loss, correct = 0.0, None
     for ids, targets in zip(masked_ids.split(batch_size), labels.split(batch_size), strict=True):
         ids, targets = ids.to(device), targets.to(device)
         mask = None if pad_token_id is None else (ids != pad_token_id).long()
-        states = model(ids, mask, labels=targets, output_hidden_states=True).hidden_states
+        states = model(ids, mask, labels=targets, **asked).hidden_states
         scored = targets != IGNORED_LABEL
         answers = targets[scored]
         logits = [model.head(state[scored]) for state in states]

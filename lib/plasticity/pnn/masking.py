@@ -77,3 +77,24 @@ def fixed_masks(sequences: Tensor, rule: MaskingRule, seed: int) -> tuple[Tensor
         Masked ids and labels, as `MaskingRule.apply` gives them.
     """
     return rule.apply(sequences, torch.Generator().manual_seed(seed))
+
+
+def unmasked(masked_ids: Tensor, labels: Tensor) -> Tensor:
+    """Put hidden tokens back.
+
+    Parameters
+    ----------
+    masked_ids, labels : Tensor of int64, shape (sequences, length)
+        As `MaskingRule.apply` gives them.
+
+    Returns
+    -------
+    Tensor of int64, shape (sequences, length)
+        What was masked.
+
+    Examples
+    --------
+    >>> unmasked(torch.tensor([[7, 4, 9]]), torch.tensor([[IGNORED_LABEL, 8, IGNORED_LABEL]]))
+    tensor([[7, 8, 9]])
+    """
+    return torch.where(labels == IGNORED_LABEL, masked_ids, labels)

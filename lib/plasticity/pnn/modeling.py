@@ -158,11 +158,15 @@ class Refiner(nn.Module):
 
     def forward(self, state: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the gate and the proposal for a state; the update is their product."""
+        proposal = self.propose(state, attention_mask)
+        return self.gate(state, proposal), proposal
+
+    def propose(self, state: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Return the proposal for a state."""
         attended = self.dropout(self.attention(state, attention_mask))
         mixed = self.attention_norm(state + attended)
         inner = self.dropout(F.gelu(self.expand(mixed)))
-        proposal = self.proposal_norm(self.dropout(self.contract(inner)))
-        return self.gate(state, proposal), proposal
+        return self.proposal_norm(self.dropout(self.contract(inner)))
 
 
 class TokenEmbeddingAccess:
@@ -218,11 +222,23 @@ class PnnModel(TokenEmbeddingAccess, PnnPreTrainedModel):
     torch.Size([1, 3, 8])
     """
 
+    embeddings_class, refiner_class = Embeddings, Refiner  # variants of the model name others
+
     def __init__(self, config: PnnConfig):
         super().__init__(config)
-        self.embeddings = Embeddings(config)
-        self.refiner = Refiner(config)
+        self.embeddings = self.embeddings_class(config)
+        self.refiner = self.refiner_class(config)
         self.post_init()
+
+    def start(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Return the state before the first step; the mask as `refine` takes it."""
+        return self.embeddings(input_ids)
+
+    def refine(
+        self, step: int, state: Tensor, start: Tensor, attention_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return gate and proposal of a step, 0 for the first; `start` is the state before all."""
+        return self.refiner(state, attention_mask)
 
     def forward(
         self,
@@ -258,10 +274,10 @@ class PnnModel(TokenEmbeddingAccess, PnnPreTrainedModel):
         if num_steps < 0:
             raise ValueError(f"num_steps must be 0 or more, got {num_steps}")
         mask = None if attention_mask is None else attention_mask[:, None, None, :].bool()
-        state = self.embeddings(input_ids)
+        state = start = self.start(input_ids, mask)
         states, gates, deltas = [state], [], []
-        for _ in range(num_steps):
-            gate, proposal = self.refiner(state, mask)
+        for step in range(num_steps):
+            gate, proposal = self.refine(step, state, start, mask)
             state = torch.addcmul(state, gate, proposal)
             states.append(state)
             if output_gates:
@@ -293,9 +309,11 @@ class PnnForMaskedLM(PnnPreTrainedModel):
     torch.Size([1, 3, 50])
     """
 
+    encoder_class = PnnModel
+
     def __init__(self, config: PnnConfig):
         super().__init__(config)
-        self.pnn = PnnModel(config)
+        self.pnn = self.encoder_class(config)
         self.head = nn.Linear(config.hidden_size, config.vocab_size)
         self.post_init()
 
