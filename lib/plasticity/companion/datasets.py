@@ -6,31 +6,25 @@ the Hugging Face Hub, then in an installed package or in ``data/samples``. The r
 reads data files.
 """
 
-import errno
 import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import os
-import threading
-import urllib.request
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plasticity.companion import paths, readers
+from plasticity.companion import hub, paths, readers
 from plasticity.companion.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
     import pyarrow as pa
-
-LOOKUP_SECONDS = 2.0
 
 
 class DatasetUnavailable(RuntimeError):
@@ -216,7 +210,9 @@ def _entry(name: str) -> dict:
     return registry[name]
 
 
-def _sum(path: Path) -> str:
+def file_sum(path: Path) -> str:
+    """Return the sha256 of a file, cached by path, size and modification time."""
+    """Return the sha256 of a file, cached by path, size and modification time."""
     status = path.stat()
     return _sum_of(path, status.st_size, status.st_mtime_ns)
 
@@ -236,7 +232,7 @@ def _resolve(name: str) -> _Source:
     for folder in paths.data_folders():
         if source := _in_folder(name, entry, folder / name, "folder"):
             return source
-    if "hub" in entry and _hub_reachable(entry["hub"]):
+    if "hub" in entry and _on_reachable_hub(entry["hub"]):
         return _on_hub(entry)
     if "package" in entry and importlib.util.find_spec(entry["package"]["name"]):
         return _in_package(entry)
@@ -251,7 +247,7 @@ def _in_folder(name: str, entry: dict, folder: Path, kind: str) -> _Source | Non
     sums = entry["files"]
     files: dict[str, list[Path]] = {}
     for file, expected in sums.items():
-        got = _sum(folder / file) if (folder / file).is_file() else "missing"
+        got = file_sum(folder / file) if (folder / file).is_file() else "missing"
         if got != expected:
             raise DatasetAltered(folder / file, expected, got)
         files.setdefault(file.replace(".", "-").split("-")[0], []).append(folder / file)
@@ -261,18 +257,18 @@ def _in_folder(name: str, entry: dict, folder: Path, kind: str) -> _Source | Non
 
 
 def _on_hub(entry: dict) -> _Source:
-    hub = entry["hub"]
-    place = f"{hub['repository']}@{hub['revision'][:12]}"
-    contents = {key: hub[key] for key in ("repository", "revision", "files")}
-    note = _sentences(entry.get("note"), hub.get("note"))
-    return _Source("hub", place, {}, contents, _kept(entry["splits"], hub["files"]), note)
+    there = entry["hub"]
+    place = f"{there['repository']}@{there['revision'][:12]}"
+    contents = {key: there[key] for key in ("repository", "revision", "files")}
+    note = _sentences(entry.get("note"), there.get("note"))
+    return _Source("hub", place, {}, contents, _kept(entry["splits"], there["files"]), note)
 
 
 def _in_package(entry: dict) -> _Source:
     package = entry["package"]
     root = Path(importlib.util.find_spec(package["name"]).origin).parent
     file = root / package["file"]
-    if (got := _sum(file)) != package["sha256"]:
+    if (got := file_sum(file)) != package["sha256"]:
         raise DatasetAltered(file, package["sha256"], got)
     place = f"{package['name']} {importlib.metadata.version(package['name'])}"
     contents = {file.name: package["sha256"]}
@@ -301,10 +297,11 @@ def _ways_to_get(name: str, entry: dict) -> str:
     files = ", ".join(entry.get("files", ())) or "no known copy to put there"
     named = "set, but without this dataset" if os.environ.get("PLASTICITY_DATA") else "not set"
     named = "names a folder that does not exist" if _misnamed_folder() else named
-    hub = entry.get("hub")
+    published = entry.get("hub")
     from_hub = (
-        f"fetched as {hub['repository']} when the network answers and HF_HUB_OFFLINE is not set"
-        if hub
+        f"fetched as {published['repository']} when the network answers and HF_HUB_OFFLINE is not "
+        "set"
+        if published
         else "not published there"
     )
     package = entry.get("package", {}).get("name")
@@ -322,70 +319,21 @@ def _ways_to_get(name: str, entry: dict) -> str:
 # ---------------------------------------------------------------- the Hugging Face Hub
 
 
-def _hub_reachable(hub: dict) -> bool:
-    """Tell whether the files are in the Hub's cache, or the Hub answers and may be asked."""
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    return _hub_cached(hub) or (not offline and _hub_answers(hub["repository"], hub["revision"]))
+def _on_reachable_hub(entry: dict) -> bool:
+    files = [file for group in entry["files"].values() for file in group]
+    return hub.reachable(entry["repository"], entry["revision"], files)
 
 
-def _hub_cached(hub: dict) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return all(
-        isinstance(
-            try_to_load_from_cache(
-                hub["repository"], file, revision=hub["revision"], repo_type="dataset"
-            ),
-            str,
-        )
-        for files in hub["files"].values()
-        for file in files
-    )
-
-
-@functools.lru_cache
-def _hub_answers(repository: str, revision: str) -> bool:
-    """Ask the Hub for one small file; False after LOOKUP_SECONDS of silence, name lookup included.
-
-    The answer is kept for the process, so that a machine without network waits once.
-    """
-    from huggingface_hub import hf_hub_url
-
-    address = hf_hub_url(repository, "README.md", repo_type="dataset", revision=revision)
-    answers = []
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(address, method="HEAD")
-            with urllib.request.urlopen(request, timeout=LOOKUP_SECONDS) as reply:
-                answers.append(reply.status)
-        except (OSError, HTTPException):
-            return
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(LOOKUP_SECONDS)
-    return answers == [200]
-
-
-def _fetch(name: str, hub: dict) -> dict[str, list[Path]]:
+def _fetch(name: str, entry: dict) -> dict[str, list[Path]]:
     """Return the Hub's files by file split, downloading those that its cache lacks."""
-    from huggingface_hub import hf_hub_download
-
-    def one(file: str) -> Path:
-        where = {"revision": hub["revision"], "repo_type": "dataset"}
-        return Path(hf_hub_download(hub["repository"], file, **where))
-
+    where = (entry["repository"], entry["revision"])
     try:
-        return {split: [one(file) for file in files] for split, files in hub["files"].items()}
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
-            raise
-        raise DatasetUnavailable(
-            f"dataset {name!r}: the download of {hub['repository']} from the Hugging Face Hub "
-            f"broke off ({error}). Fix: run it again, what was fetched is kept; or set "
-            "HF_HUB_OFFLINE=1 to do without the Hub."
-        ) from error
+        return {
+            split: [hub.fetch(*where, file) for file in files]
+            for split, files in entry["files"].items()
+        }
+    except hub.DownloadBroken as error:
+        raise DatasetUnavailable(f"dataset {name!r}: {error}") from error
 
 
 # ---------------------------------------------------------------- reading
