@@ -8,8 +8,11 @@ from scipy import stats
 from plasticity.companion import metrics
 from plasticity.companion.statistics import (
     bootstrap_interval,
+    hierarchical_interval,
+    holm,
     mean_interval,
     paired_difference,
+    paired_p_value,
     summarise,
     values_by_seed,
 )
@@ -146,3 +149,47 @@ def test_metrics_are_declared_once():
     assert all(m.unit for m in metrics.METRICS.values())
     with pytest.raises(ValueError, match=r"unknown metric 'acuracy'; known metrics: .*accuracy"):
         metrics.metric("acuracy")
+
+
+def test_hierarchical_interval_counts_what_items_share_once():
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=40)
+    shared = np.repeat(items[None], 20, axis=0)  # all seeds agree: only items vary
+    found = hierarchical_interval(shared, resamples=4000)
+    expected = 2 * 1.96 * items.std() / np.sqrt(40)
+    assert (found.high - found.low) == pytest.approx(expected, rel=0.1)
+
+
+def test_hierarchical_interval_counts_seeds():
+    rng = np.random.default_rng(1)
+    seeds = rng.normal(size=30)
+    found = hierarchical_interval(np.repeat(seeds[:, None], 50, axis=1), resamples=4000)
+    expected = 2 * 1.96 * seeds.std() / np.sqrt(30)
+    assert (found.high - found.low) == pytest.approx(expected, rel=0.1)
+    assert found.count == 30
+
+
+@pytest.mark.parametrize("bad", [np.zeros(3), np.zeros((0, 2)), np.zeros((1, 2, 3))])
+def test_hierarchical_interval_refuses_other_shapes(bad):
+    with pytest.raises(ValueError, match="shape"):
+        hierarchical_interval(bad)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=8))
+def test_paired_p_value_is_that_of_scipy(values):
+    vector = np.array(values)
+    if vector.std(ddof=1) > 1e-6:
+        assert paired_p_value(values) == pytest.approx(stats.ttest_1samp(vector, 0).pvalue)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_keeps_order_and_never_lowers(values):
+    corrected = holm(values)
+    assert all(c >= min(v, 1) - 1e-12 and c <= 1 for c, v in zip(corrected, values, strict=True))
+    order = np.argsort(values, kind="stable")
+    assert np.all(np.diff(np.array(corrected)[order]) >= -1e-12)
+
+
+def test_holm_leaves_what_is_not_known():
+    assert holm([0.01, float("nan")])[0] == 0.02
+    assert np.isnan(holm([0.01, float("nan")])[1])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 BATCH_ELEMENTS = 4_000_000  # numbers held at once while resampling: 32 MB
 
@@ -276,3 +276,90 @@ def summarise(
         unit = found["unit"].iloc[0]
         lines.append([*group, interval.mean, interval.low, interval.high, interval.count, unit])
     return pd.DataFrame(lines, columns=[*keys, "mean", "low", "high", "seeds", "unit"])
+
+
+def hierarchical_interval(
+    differences: np.ndarray,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    random_state: int = 0,
+) -> Interval:
+    """Return a mean with its bootstrap interval over seeds and the items that all seeds share.
+
+    Seeds are drawn again, and in each resample one draw of the items serves all seeds: what an item
+    has in common over seeds is not counted once for each of them.
+
+    Parameters
+    ----------
+    differences : ndarray of float, shape (seeds, items)
+        Paired by seed and item, such as right or wrong of one arm less that of another; an item
+        may be a cluster of questions.
+    confidence : float
+    resamples : int
+        At least 1.
+    random_state : int
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, or confidence or resamples are out of range.
+
+    Examples
+    --------
+    >>> found = hierarchical_interval(np.array([[1.0, 0, 1, 1], [1, 0, 0, 1]]), resamples=500)
+    >>> found.low < found.mean < found.high, found.mean, found.count
+    (True, 0.625, 2)
+    """
+    differences = np.asarray(differences, dtype=float)
+    if differences.ndim != 2 or not differences.size:
+        raise ValueError(f"differences has shape {differences.shape}; allowed: (seeds, items)")
+    _finite_vector(differences.ravel(), confidence)
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; allowed: 1 or more")
+    rng = np.random.default_rng(random_state)
+    seeds, items = differences.shape
+    by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+    by_item = rng.multinomial(items, np.full(items, 1 / items), size=resamples) / items
+    means = ((by_seed @ differences) * by_item).sum(axis=1)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(differences.mean()), float(low), float(high), seeds)
+
+
+def paired_p_value(differences: Sequence[float]) -> float:
+    """Return the two-sided p of Student's paired t test; nan for a single difference.
+
+    Examples
+    --------
+    >>> round(paired_p_value([1.0, 2.0, 3.0]), 4)
+    0.0742
+    >>> paired_p_value([0.0, 0.0, 0.0])
+    1.0
+    """
+    vector = _finite_vector(differences, 0.95)
+    if vector.size == 1:
+        return np.nan
+    spread = vector.std(ddof=1) / np.sqrt(vector.size)
+    if spread == 0:
+        return 1.0 if vector.mean() == 0 else 0.0
+    return float(2 * stdtr(vector.size - 1, -abs(vector.mean() / spread)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values corrected for their number by Holm's method; nan counts, and stays.
+
+    References
+    ----------
+    Holm (1979), A simple sequentially rejective multiple test procedure.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p_values, dtype=float)
+    corrected, largest = np.full(values.size, np.nan), 0.0
+    for rank, place in enumerate(np.argsort(values)):
+        if np.isfinite(values[place]):
+            largest = max(largest, min(1.0, (values.size - rank) * values[place]))
+            corrected[place] = largest
+    return corrected.tolist()
