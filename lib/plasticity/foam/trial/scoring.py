@@ -1,0 +1,264 @@
+"""Measures: choices by log-likelihood, skills by greedy decoding, text by its loss.
+
+References
+----------
+Choices are scored as ``multiple_choice`` tasks of lm-evaluation-harness (EleutherAI).
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.functional import cross_entropy, pad
+from torch.nn.utils.rnn import pad_sequence
+
+from plasticity.foam.trial.language import blocks
+from plasticity.foam.trial.probes import MultipleChoice
+from plasticity.foam.trial.skills import Example, judge
+from plasticity.foam.trial.world import World
+
+LOSS_LENGTH = 128
+
+
+def encode_pair(tokenizer, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    """Encode a context and its continuation together, and part them.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    context, continuation : str
+        Spaces at the end of the context move to the continuation.
+
+    Returns
+    -------
+    context, continuation : list of int
+        An empty context is the end-of-text token.
+    """
+    bare = context.rstrip()
+    continuation = context[len(bare) :] + continuation
+    whole = tokenizer.encode(bare + continuation, add_special_tokens=False)
+    if not bare:
+        return [tokenizer.eos_token_id], whole
+    start = len(tokenizer.encode(bare, add_special_tokens=False))
+    return whole[:start], whole[start:]
+
+
+@torch.no_grad()
+def score_choices(
+    model, tokenizer, items: Sequence[MultipleChoice], batch_size: int = 256
+) -> pd.DataFrame:
+    """Score questions with choices as lm-evaluation-harness does.
+
+    Parameters
+    ----------
+    model : causal language model
+        Scored in evaluation mode, and left in the mode that it was in.
+    tokenizer : PreTrainedTokenizerBase
+    items : sequence of MultipleChoice
+    batch_size : int
+        Texts at once. Choices whose tokens but the last are the same share one.
+
+    Returns
+    -------
+    DataFrame
+        One row for each item, in their order: item, kind, cluster, correct (the choice of highest
+        sum of log-probabilities is right), correct_norm (of highest sum for each character) and
+        margin (nats by which the right choice is ahead of the best wrong one).
+    """
+    pairs = [
+        encode_pair(tokenizer, item.prompt, f" {choice}")
+        for item in items
+        for choice in item.choices
+    ]
+    scores = iter(_log_likelihoods(model, tokenizer, pairs, batch_size))
+    rows = []
+    for number, item in enumerate(items):
+        sums = np.array([next(scores) for _ in item.choices])
+        lengths = np.array([len(choice) for choice in item.choices])
+        rows.append(
+            {
+                "item": number,
+                "kind": item.kind,
+                "cluster": item.cluster,
+                "correct": int(sums.argmax()) == item.answer,
+                "correct_norm": int((sums / lengths).argmax()) == item.answer,
+                "margin": sums[item.answer] - np.delete(sums, item.answer).max(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _log_likelihoods(model, tokenizer, pairs: list, batch_size: int) -> list[float]:
+    """Return the sum of log-probabilities of every continuation."""
+    longest = getattr(model.config, "max_position_embeddings", None) or 2048
+    wanted: dict[tuple[int, ...], list[tuple[int, list[int]]]] = {}
+    for number, (context, continuation) in enumerate(pairs):
+        inputs = (context + continuation)[-(longest + 1) :][:-1]
+        wanted.setdefault(tuple(inputs), []).append((number, continuation))
+    ordered = sorted(wanted, key=len, reverse=True)
+    scores = [0.0] * len(pairs)
+    device = next(model.parameters()).device
+    with _evaluating(model):
+        for start in range(0, len(ordered), batch_size):
+            batch = ordered[start : start + batch_size]
+            ids = pad_sequence(
+                [torch.tensor(inputs) for inputs in batch], True, tokenizer.pad_token_id or 0
+            )
+            mask = pad_sequence([torch.ones(len(inputs), dtype=int) for inputs in batch], True)
+            logits = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+            for row, inputs in enumerate(batch):
+                for number, continuation in wanted[inputs]:
+                    end, start_at = len(inputs), len(inputs) - len(continuation)
+                    own = logits[row, start_at:end].float().log_softmax(-1)
+                    targets = torch.tensor(continuation, device=device)
+                    scores[number] = float(own.gather(-1, targets[:, None]).sum())
+    return scores
+
+
+@contextlib.contextmanager
+def _evaluating(model) -> Iterator[None]:
+    """Put a model into evaluation mode for a while."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+@torch.no_grad()
+def generate(
+    model, tokenizer, prompts: Sequence[str], max_new_tokens: int = 80, batch_size: int = 256
+) -> list[str]:
+    """Continue prompts greedily, many at once.
+
+    Parameters
+    ----------
+    model : causal language model
+    tokenizer : PreTrainedTokenizerBase
+    prompts : sequence of str
+    max_new_tokens : int
+    batch_size : int
+        Prompts at once; padded on the left, and the answers do not depend on it.
+
+    Returns
+    -------
+    list of str
+        What follows each prompt, up to the end of text or the limit.
+    """
+    encoded = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+    answers = [""] * len(encoded)
+    with _evaluating(model):
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            written = _continue(model, tokenizer, [encoded[i] for i in chosen], max_new_tokens)
+            for i, text in zip(chosen, written, strict=True):
+                answers[i] = text
+    return answers
+
+
+def _continue(model, tokenizer, encoded: list[list[int]], max_new_tokens: int) -> list[str]:
+    """Write on until every row has ended."""
+    end, device = tokenizer.eos_token_id, next(model.parameters()).device
+    width = max(len(ids) for ids in encoded)
+    fill = [width - len(ids) for ids in encoded]
+    ids = torch.tensor([[end] * n + own for n, own in zip(fill, encoded, strict=True)])
+    mask = torch.tensor([[0] * n + [1] * (width - n) for n in fill])
+    ids, mask = ids.to(device), mask.to(device)
+    written, cache = [], None
+    ended = torch.zeros(len(encoded), dtype=torch.bool, device=device)
+    for _ in range(max_new_tokens):
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        output = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        ids = output.logits[:, -1].argmax(-1, keepdim=True)
+        cache, mask = output.past_key_values, pad(mask, (0, 1), value=1)
+        ended |= ids[:, 0] == end
+        written.append(ids)
+        if bool(ended.all()):
+            break
+    rows = torch.cat(written, 1).tolist() if written else [[] for _ in encoded]
+    return [tokenizer.decode(_until_end(row, end)) for row in rows]
+
+
+def _until_end(ids: list[int], end: int) -> list[int]:
+    return ids[: ids.index(end)] if end in ids else ids
+
+
+def score_skill(
+    model,
+    tokenizer,
+    examples: Sequence[Example],
+    world: World,
+    max_new_tokens: int = 80,
+    batch_size: int = 256,
+) -> pd.DataFrame:
+    """Let a model answer, and judge the answers.
+
+    Parameters
+    ----------
+    model : causal language model
+    tokenizer : PreTrainedTokenizerBase
+    examples : sequence of Example
+    world : World
+    max_new_tokens : int
+    batch_size : int
+
+    Returns
+    -------
+    DataFrame
+        One row for each example, in their order: item, skill, kind, generated, correct and the
+        parts of the judgement (missing where a kind does not have them).
+    """
+    prompts = [example.prompt for example in examples]
+    answers = generate(model, tokenizer, prompts, max_new_tokens, batch_size)
+    return pd.DataFrame(
+        {
+            "item": number,
+            "skill": example.skill,
+            "kind": example.kind,
+            "generated": answer,
+            **judge(example, answer, world),
+        }
+        for number, (example, answer) in enumerate(zip(examples, answers, strict=True))
+    )
+
+
+@torch.no_grad()
+def text_loss(
+    model, tokenizer, texts: Sequence[str], batch_size: int = 64, length: int = LOSS_LENGTH
+) -> float:
+    """Return the loss on texts (R4).
+
+    Parameters
+    ----------
+    model : causal language model
+    tokenizer : PreTrainedTokenizerBase
+    texts : sequence of str
+        Written one after another, as in pretraining.
+    batch_size : int
+    length : int
+        Tokens that the model sees at once.
+
+    Returns
+    -------
+    float
+        Nats per token.
+    """
+    total, count = 0.0, 0
+    with _evaluating(model):
+        for ids in blocks(tokenizer, texts, length).split(batch_size):
+            ids = ids.to(next(model.parameters()).device)
+            logits = model(input_ids=ids).logits[:, :-1].float()
+            targets = ids[:, 1:].masked_fill(ids[:, 1:] == tokenizer.pad_token_id, -100)
+            total += float(cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum"))
+            count += int((targets != -100).sum())
+    return total / count
