@@ -345,7 +345,11 @@ def test_the_command_writes_the_export(rows, monkeypatch, tmp_path):
     )
     assert found.exit_code == 0, found.output
     assert json.loads(file.read_text()) == export.evidence(rows[rows["seed"] == 1])
-    for wrong in (["pnn_evidence", "--seed", "7"], ["pnn_gates"]):
+    for wrong in (
+        ["pnn_evidence", "--seed", "7"],
+        ["pnn_evidence", "--variant", "x"],
+        ["pnn_speed"],
+    ):
         found = CliRunner().invoke(main, ["export", *wrong])
         assert found.exit_code == 1
         assert "allowed" in found.output

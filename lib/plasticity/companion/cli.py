@@ -138,6 +138,7 @@ def _rerun(experiment: str, profile: str) -> str:
 
 @main.command()
 @click.argument("experiment")
+@click.option("--variant", default="pnn", show_default=True, help="The arm.")
 @click.option("--seed", default=0, show_default=True, help="Of the model; the script reads one.")
 @click.option(
     "--output",
@@ -145,10 +146,11 @@ def _rerun(experiment: str, profile: str) -> str:
     help="By default the script's name.",
 )
 @PROFILE
-def export(experiment: str, seed: int, output: Path | None, profile: str) -> None:
-    """Write EXPERIMENT's results, from the store, as the reference's own script writes them.
+def export(experiment: str, variant: str, seed: int, output: Path | None, profile: str) -> None:
+    """Write EXPERIMENT's results, from the store, into the file that the reference's script writes.
 
-    pnn_evidence gives experimental_results.json.
+    pnn_evidence gives experimental_results.json, pnn_convergence convergence_analysis.json and
+    pnn_gates gate_statistics.json.
     """
     from plasticity.companion import export as forms
     from plasticity.companion import results
@@ -162,6 +164,8 @@ def export(experiment: str, seed: int, output: Path | None, profile: str) -> Non
             f"nothing is stored of {experiment} at profile {profile} for the code and data at "
             f"hand; measure it with: {_rerun(experiment, profile)}"
         )
+    check_choice("variant", variant, rows["variant"].drop_duplicates().tolist())
+    rows = rows[rows["variant"] == variant]
     check_choice("seed", seed, sorted(rows["seed"].unique().tolist()))
     output = output or Path(name)
     content = json.dumps(form(rows[rows["seed"] == seed]), indent=2)

@@ -77,5 +77,122 @@ def _complete(tree: dict[str, Any]) -> None:
     ]
 
 
-FORMS = {"pnn_evidence": ("experimental_results.json", evidence)}
+def convergence(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return what ``convergence_analysis.json`` holds: the paper's figure 2 in numbers.
+
+    The reference names this file but published neither the script that writes it nor a copy, so
+    the keys are ours, in the manner of its other script.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of ``pnn_convergence`` of one variant and one seed.
+
+    Returns
+    -------
+    dict
+        ``num_steps``, ``total_tokens``, ``mean_steps`` and, by class, ``count``, ``share`` (0 to
+        1), ``mean_steps``, ``count_per_step`` and ``stability_per_step`` (0 to 1), steps from 1.
+        A class without tokens has no mean (None).
+
+    Raises
+    ------
+    ValueError
+        If there are no such rows, or those of several variants or seeds.
+
+    Examples
+    --------
+    >>> from plasticity.companion import results
+    >>> rows = results.load("pnn_convergence", "paper").rows
+    >>> found = convergence(rows[(rows["variant"] == "pnn") & (rows["seed"] == 0)])
+    >>> list(found["difficulty_classes"])
+    ['easy', 'medium', 'hard']
+    """
+    found = _lists(rows, "converged_tokens")
+    total = sum(sum(counts) for counts in found.values())
+    stability = _lists(rows, "prediction_stability", required=False)
+    means = _lists(rows, "convergence_step")
+    return {
+        "num_steps": max(map(len, found.values())),
+        "total_tokens": int(total),
+        "mean_steps": means["all"][0],
+        "difficulty_classes": {
+            name: {
+                "count": int(sum(counts)),
+                "share": sum(counts) / total,
+                "mean_steps": means[name][0] if name in means else None,
+                "count_per_step": [int(count) for count in counts],
+                "stability_per_step": [value / 100 for value in stability.get(name, [])],
+            }
+            for name, counts in found.items()
+        },
+    }
+
+
+def gates(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return what ``gate_statistics.json`` holds: the paper's figure 3 in numbers.
+
+    As for `convergence`, the reference published the file's name only, so the keys are ours.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of ``pnn_gates`` of one variant and one seed.
+
+    Returns
+    -------
+    dict
+        By population of positions (``with_padding`` is what the paper's figure seems to count,
+        ``test`` the words alone): ``total_tokens``, ``mean_gate_per_step``, ``std_gate_per_step``,
+        ``active_ratio_per_step`` (0 to 1) and ``token_gate_histogram`` (for each step the shares,
+        0 to 1, of tokens whose mean gate lies in each of equal bins of [0, 1]); of ``test`` also
+        ``dimension_gates``, the mean gate of the first dimensions at each step.
+
+    Raises
+    ------
+    ValueError
+        If there are no such rows, or those of several variants or seeds.
+
+    Examples
+    --------
+    >>> from plasticity.companion import results
+    >>> rows = results.load("pnn_gates", "paper").rows
+    >>> found = gates(rows[(rows["variant"] == "pnn") & (rows["seed"] == 0)])
+    >>> len(found["test"]["mean_gate_per_step"])
+    4
+    """
+    means, spreads = _lists(rows, "gate_mean"), _lists(rows, "gate_std")
+    active, tokens = _lists(rows, "gate_active_share"), _lists(rows, "tokens")
+    histograms, dimensions = _lists(rows, "gate_token_share"), _lists(rows, "gate_dimension_mean")
+    found = {}
+    for name, mean in means.items():
+        places = [f"{name}, step {step}" for step in range(1, len(mean) + 1)]
+        found[name] = {
+            "total_tokens": int(tokens[name][0]),
+            "mean_gate_per_step": mean,
+            "std_gate_per_step": spreads[name],
+            "active_ratio_per_step": [value / 100 for value in active[name]],
+            "token_gate_histogram": [[v / 100 for v in histograms[place]] for place in places],
+        }
+        if places[0] in dimensions:
+            found[name]["dimension_gates"] = [dimensions[place] for place in places]
+    return found
+
+
+def _lists(rows: pd.DataFrame, metric: str, required: bool = True) -> dict[str, list[float]]:
+    """Return a metric's values by split, in the order of their steps."""
+    found = rows[rows["metric"] == metric].sort_values("step", kind="stable")
+    if (required and found.empty) or found.duplicated(["split", "step"]).any():
+        raise ValueError(
+            f"rows hold {len(found)} values of {metric}, some of them twice or none at all; give "
+            "those of one variant and seed"
+        )
+    return {name: own["value"].tolist() for name, own in found.groupby("split", sort=False)}
+
+
+FORMS = {
+    "pnn_evidence": ("experimental_results.json", evidence),
+    "pnn_convergence": ("convergence_analysis.json", convergence),
+    "pnn_gates": ("gate_statistics.json", gates),
+}
 """By experiment: the file's name in the reference, and what makes its content."""
