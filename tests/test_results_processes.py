@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from plasticity.companion import paths
+from plasticity.companion import paths, results_measure
 
 pytestmark = pytest.mark.slow
 
@@ -124,3 +124,20 @@ def test_a_disk_that_is_really_full(toy, monkeypatch, tmp_path):
         assert rows_of(toy.start(seeds=[0])) == before
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_other_processes_start_once_a_run_is_worth_it(monkeypatch):
+    asked = []
+
+    def attempts(units, fresh, runtime, workers):
+        asked.append((units, workers))
+        yield from ((unit, None) for unit in units)
+
+    clock = iter((0.0, 0.1, 1.0, 1.0 + 2 * results_measure.START_SECONDS))
+    monkeypatch.setattr(results_measure, "_attempts", attempts)
+    monkeypatch.setattr(results_measure.time, "perf_counter", lambda: next(clock))
+    done = results_measure._attempts_until_long(
+        ["short", "long", "third", "fourth"], False, None, 2
+    )
+    assert [unit for unit, _ in done] == ["short", "long", "third", "fourth"]
+    assert asked == [(["short"], 1), (["long"], 1), (["third", "fourth"], 2)]

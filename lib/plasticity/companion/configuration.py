@@ -181,7 +181,10 @@ class Runtime:
     """How fast a run goes, never what it finds; not part of any hash."""
 
     device: str = field(default="auto", metadata={"help": "auto, cpu or cuda"})
-    workers: int = field(default=0, metadata={"help": "processes at once; 0 = one per usable core"})
+    workers: int = field(
+        default=0,
+        metadata={"help": "processes at once; 0 = one per usable core once a run is worth it"},
+    )
 
     def __post_init__(self) -> None:
         """Check types and ranges."""

@@ -23,6 +23,8 @@ from tqdm import tqdm  # not tqdm.auto: a widget in an executed notebook loads i
 from plasticity.companion import paths, provenance, results_files
 from plasticity.companion.configuration import ExperimentConfig, Runtime, experiment_module
 
+START_SECONDS = 5.0  # what starting a process takes with its imports, about
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -101,15 +103,28 @@ def measure(units: list[Unit], fresh: bool, runtime: Runtime) -> None:
     on_gpu = runtime.device == "cuda" or (
         runtime.device == "auto" and Path("/dev/nvidia0").exists()
     )
-    workers = min(runtime.workers or (1 if on_gpu else provenance.usable_cores()), len(units))
+    workers = runtime.workers or (1 if on_gpu else provenance.usable_cores())
+    attempts = _attempts if runtime.workers else _attempts_until_long
     errors = []
     with _one_thread(), tqdm(total=len(units), desc=units[0].experiment, unit="run") as bar:
-        for unit, error in _attempts(units, fresh, runtime, workers):
+        for unit, error in attempts(units, fresh, runtime, workers):
             bar.set_postfix(variant=unit.config.variant, seed=unit.seed)
             bar.update()
             errors += [error] if error else []
     if errors:
         raise errors[0]
+
+
+def _attempts_until_long(
+    units: list[Unit], fresh: bool, runtime: Runtime, workers: int
+) -> Iterator[tuple[Unit, Exception | None]]:
+    """Yield each unit when it is done; other processes start once one is worth their start."""
+    for count, unit in enumerate(units, 1):
+        started = time.perf_counter()
+        yield from _attempts([unit], fresh, runtime, 1)
+        if time.perf_counter() - started > START_SECONDS and units[count:]:
+            yield from _attempts(units[count:], fresh, runtime, workers)
+            return
 
 
 def _attempts(
@@ -121,6 +136,7 @@ def _attempts(
             yield unit, _attempt(unit, unit.path, fresh, runtime)
         return
     spawn = multiprocessing.get_context("spawn")
+    workers = min(workers, len(units))
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent) as pool:
         futures = {
             pool.submit(_attempt_elsewhere, unit, unit.path, fresh, runtime): unit for unit in units
