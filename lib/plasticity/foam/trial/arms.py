@@ -1,0 +1,252 @@
+"""The arms of the trial, as data, and how a model is made ready for each of them.
+
+Every arm learns in the same loop (`plasticity.foam.trial.learning`). What may move, what is old in
+a batch, what is born and what holds a weight back is all that an arm can differ in.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from plasticity.foam.causal_lm import GrowableQwen
+from plasticity.foam.configuration import check_range
+
+TRAINED = ("all", "ffn", "newborns", "lora", "nothing")
+GROWTH = ("", "gradual", "at_once")
+PENALTIES = ("", "ewc", "kl")
+REPLAYED = ("half", "everything", "self")
+GROWN_BY = 0.4  # share of the steps after which nothing is born any more
+FIRST_EVENT = 10  # steps that the running means of gradients need
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm of the trial does; all that is left out, it does as full fine-tuning.
+
+    Parameters
+    ----------
+    train : {"all", "ffn", "newborns", "lora", "nothing"}
+        What moves: all weights, the feed-forward blocks, neurons that are born, or an adapter.
+    replay : float
+        Share of the tokens that is old, in [0, 1).
+    replay_from : {"half", "everything", "self"}
+        What is replayed: texts on one half of the entities, all old texts, or what the base itself
+        generates, which needs no old data.
+    growth : {"", "gradual", "at_once"}
+        Neurons are born in several events, or in one at the start (static widening).
+    init, orthogonalize : str
+        As in `GrowthConfig`.
+    random_placement : bool
+        Newborns start from neurons drawn at random, not from those of high pressure.
+    replacement : bool
+        The reference's V3: dormant neurons make room.
+    penalty : {"", "ewc", "kl"}
+        What holds the model near the base.
+    curriculum : bool
+        Easy examples first.
+    slower : float
+        Divides the learning rate.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed.
+    """
+
+    train: str = "all"
+    replay: float = 0.0
+    replay_from: str = "half"
+    growth: str = ""
+    init: str = "gradmax"
+    orthogonalize: str = "newborns"
+    random_placement: bool = False
+    replacement: bool = False
+    penalty: str = ""
+    curriculum: bool = False
+    slower: float = 1.0
+
+    def __post_init__(self):
+        """Check every value against its range."""
+        choices = {
+            "train": TRAINED,
+            "growth": GROWTH,
+            "penalty": PENALTIES,
+            "replay_from": REPLAYED,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        check_range("replay", self.replay, 0, 1)
+        check_range("slower", self.slower, 0, math.inf, with_low=False)
+        if self.train == "newborns" and not self.growth:
+            raise ValueError("train='newborns' moves nothing without growth; set growth='gradual'")
+
+    @property
+    def grows(self) -> bool:
+        """Whether neurons are born."""
+        return bool(self.growth)
+
+
+FROZEN = {"train": "newborns", "growth": "gradual"}
+ARMS: dict[str, Arm] = {
+    "base": Arm(train="nothing"),
+    "full_fine_tuning": Arm(),
+    "replay_1": Arm(replay=0.01),
+    "replay_5": Arm(replay=0.05),
+    "replay_20": Arm(replay=0.2),
+    "ffn_only": Arm(train="ffn"),
+    "ffn_replay": Arm(train="ffn", replay=0.2),
+    "lora": Arm(train="lora"),
+    "lora_replay": Arm(train="lora", replay=0.2),
+    "ewc": Arm(penalty="ewc"),
+    "growth": Arm(growth="gradual"),
+    "growth_replay": Arm(growth="gradual", replay=0.2),
+    "growth_ffn": Arm(train="ffn", growth="gradual"),
+    "growth_freeze": Arm(**FROZEN),
+    "reference_recipe": Arm(train="ffn", growth="gradual", replay=0.2),
+    "growth_freeze_replay": Arm(**FROZEN, replay=0.2),
+    "v3": Arm(train="ffn", growth="gradual", replay=0.2, replacement=True),
+    "static_width": Arm(train="newborns", growth="at_once"),
+    "random_init": Arm(**FROZEN, init="random"),
+    "random_placement": Arm(**FROZEN, random_placement=True),
+    "slow_fine_tuning": Arm(slower=10.0),
+    "joint": Arm(replay=0.5, replay_from="everything"),
+    "kl_to_base": Arm(penalty="kl"),
+    "self_replay": Arm(replay=0.2, replay_from="self"),
+    "curriculum": Arm(curriculum=True),
+}
+"""A0 to A17 of the specification, the cells of growth x replay x freezing, and the curriculum."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long every arm learns, in what steps, and how much may be born.
+
+    Parameters
+    ----------
+    steps : int
+        Steps of the optimizer.
+    tokens_per_step : int
+        New and old tokens together, on average.
+    learning_rate : float
+        At its highest; it rises over `warmup_share` of the steps and falls to 0 in a straight line.
+    warmup_share : float
+    evaluations : int
+        How often the model is watched on the way, at equal distances.
+    events : int
+        Growth events.
+    newborns : int
+        Neurons born in each layer in an event.
+    penalty_strength : float
+        Weight of the arm's penalty.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+    """
+
+    steps: int = 300
+    tokens_per_step: int = 1024
+    learning_rate: float = 1e-3
+    warmup_share: float = 0.05
+    evaluations: int = 10
+    events: int = 3
+    newborns: int = 16
+    penalty_strength: float = 1.0
+
+    def __post_init__(self):
+        """Check every value against its range."""
+        for name in ("steps", "tokens_per_step", "evaluations", "events", "newborns"):
+            check_range(name, getattr(self, name), 1, math.inf)
+        for name in ("learning_rate", "penalty_strength"):
+            check_range(name, getattr(self, name), 0, math.inf, with_low=False)
+        check_range("warmup_share", self.warmup_share, 0, 1)
+
+    def share(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0, relative to the highest."""
+        warmup = max(1, round(self.warmup_share * self.steps))
+        return min((step + 1) / warmup, (self.steps - step) / max(1, self.steps - warmup))
+
+    @property
+    def cooldown(self) -> int:
+        """Steps between growth events."""
+        return max(1, int((GROWN_BY * self.steps - FIRST_EVENT) / max(1, self.events - 1)))
+
+
+def equip(model: nn.Module, arm: Arm, schedule: Schedule, seed: int) -> nn.Module:
+    """Make a base model ready for an arm, in place: freeze, wrap, or put an adapter on it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A causal language model of transformers.
+    arm : Arm
+    schedule : Schedule
+    seed : int
+        Of what is random in growth and in the adapter.
+
+    Returns
+    -------
+    nn.Module
+        The model, a `GrowableQwen` around it, or a `PeftModel`.
+    """
+    if arm.train == "nothing":
+        return model.requires_grad_(False)
+    if arm.train == "lora":
+        return _with_adapter(model, schedule, seed)
+    if arm.train == "all" and not arm.grows:
+        return model
+    at_once = arm.growth == "at_once"
+    births = schedule.newborns * (schedule.events if at_once else 1)
+    width = model.config.intermediate_size
+    return GrowableQwen(
+        model,
+        enable_growth=arm.grows,
+        enable_replacement=arm.replacement,
+        train_base={"newborns": "none"}.get(arm.train, arm.train),
+        init=arm.init,
+        orthogonalize=arm.orthogonalize,
+        max_growth_per_step=births,
+        gradient_percentile=max(0.0, min(90.0, 100 * (1 - 1.2 * births / width))),
+        growth_cooldown=FIRST_EVENT if at_once else schedule.cooldown,
+        warmup_steps=FIRST_EVENT,
+        maturation_age=max(1, schedule.steps // 4),
+        seed=seed,
+    )
+
+
+def newborn_parameters(model: nn.Module, schedule: Schedule) -> int:
+    """Return how many parameters all newborns of the schedule have together.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> config = SimpleNamespace(hidden_size=64, num_hidden_layers=3)
+    >>> newborn_parameters(SimpleNamespace(config=config), Schedule(events=3, newborns=16))
+    27648
+    """
+    config = model.config
+    neurons = schedule.newborns * schedule.events * config.num_hidden_layers
+    return 3 * config.hidden_size * neurons
+
+
+def adapter_rank(model: nn.Module, parameters: int) -> int:
+    """Return the rank at which adapters on all linear layers have about so many parameters."""
+    head = model.get_output_embeddings()
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
+    return max(1, round(parameters / sum(m.in_features + m.out_features for m in layers)))
+
+
+def _with_adapter(model: nn.Module, schedule: Schedule, seed: int) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    rank = adapter_rank(model, newborn_parameters(model, schedule))
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
