@@ -150,7 +150,7 @@ def test_grammar_is_asked_of_pairs_that_no_text_holds(small):
             if texts.held_out(noun, verb):
                 assert f"The {noun} {verb}s" not in told
                 assert f"The {texts.plural(noun)} {verb}." not in told
-    assert 0.4 < sum(item.choices[item.answer].endswith("s") for item in items) / 1000 < 0.6
+    assert 0.4 < sum(item.choices[item.answer].endswith("s.") for item in items) / 1000 < 0.6
 
 
 def test_every_word_of_the_skills_occurs_in_the_texts_of_the_base(small):

@@ -33,7 +33,7 @@ ARCHITECTURES = {
 }
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 1536) -> PreTrainedTokenizerFast:
     """Train a byte-pair tokenizer whose text always comes back unchanged.
 
     Parameters
@@ -112,7 +112,7 @@ def build_model(
     Examples
     --------
     >>> sum(p.numel() for p in build_model("XS", 128).parameters())
-    145152
+    144960
     """
     for name, value, allowed in (
         ("tier", tier, TIERS),
@@ -131,6 +131,7 @@ def build_model(
         intermediate_size=size["intermediate"],
         max_position_embeddings=POSITIONS,
         tie_word_embeddings=True,
+        initializer_range=size["hidden"] ** -0.5 / 2,
         bos_token_id=None,
         eos_token_id=0,
         pad_token_id=1,

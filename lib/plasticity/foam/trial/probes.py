@@ -137,7 +137,8 @@ def grammar_questions(world: World) -> list[MultipleChoice]:
         noun, verb = pairs[rng.integers(len(pairs))]
         many = bool(rng.random() < 0.5)
         prompt = texts.subject(rng, noun, many)
-        forms = (verb, f"{verb}s") if many else (f"{verb}s", verb)
+        # With the full stop: without it the shorter form is likelier where it begins the longer.
+        forms = (f"{verb}.", f"{verb}s.") if many else (f"{verb}s.", f"{verb}.")
         items.setdefault(
             f"{prompt} {verb}", _item(rng, prompt, forms[0], forms[1:], "grammar", f"{noun} {verb}")
         )

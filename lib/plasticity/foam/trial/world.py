@@ -79,7 +79,7 @@ class World:
         return self.names[:middle] if half == "replayed" else self.names[middle:]
 
 
-def build_world(seed: int = 0, entities: int = 256) -> World:
+def build_world(seed: int = 0, entities: int = 192) -> World:
     """Make a world.
 
     Parameters
