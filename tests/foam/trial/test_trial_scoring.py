@@ -55,6 +55,30 @@ def test_batches_score_as_single_texts_do(model, tokenizer):
         assert row.margin == pytest.approx(sums[item.answer] - others, abs=1e-4)
 
 
+def test_choices_share_their_prompt_and_see_no_other(model, tokenizer):
+    """The work grows by the choices' tokens, and a choice scores the same whatever the others."""
+    choices = ("Kalo is a cat", "a cat of Kalo", "Kalo")
+    read = []
+
+    def note(module, arguments, keywords):
+        read.append(keywords["input_ids"].numel())
+
+    handle = model.register_forward_pre_hook(note, with_kwargs=True)
+    item = MultipleChoice("The pet of", choices, 0, "long", "0")
+    margin = scoring.score_choices(model, tokenizer, [item])["margin"].iloc[0]
+    handle.remove()
+    lengths = [len(scoring.encode_pair(tokenizer, item.prompt, f" {c}")[1]) for c in choices]
+    context = len(scoring.encode_pair(tokenizer, item.prompt, " x")[0])
+    assert read == [context + sum(lengths) - len(choices)]
+    pairs = [
+        scoring.score_choices(
+            model, tokenizer, [MultipleChoice("The pet of", (choices[0], other), 0, "two", "0")]
+        )["margin"].iloc[0]
+        for other in choices[1:]
+    ]
+    assert margin == pytest.approx(min(pairs), abs=1e-4)
+
+
 def test_a_context_gives_its_last_spaces_to_the_continuation(tokenizer):
     bare = scoring.encode_pair(tokenizer, "The pet of Kalo is", " cat")
     spaced = scoring.encode_pair(tokenizer, "The pet of Kalo is ", "cat")

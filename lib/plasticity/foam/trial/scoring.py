@@ -58,7 +58,7 @@ def score_choices(
     tokenizer : PreTrainedTokenizerBase
     items : sequence of MultipleChoice
     batch_size : int
-        Texts at once. Choices whose tokens but the last are the same share one.
+        Prompts at once; the choices of an item share its prompt.
 
     Returns
     -------
@@ -93,28 +93,66 @@ def score_choices(
 def _log_likelihoods(model, tokenizer, pairs: list, batch_size: int) -> list[float]:
     """Return the sum of log-probabilities of every continuation."""
     longest = getattr(model.config, "max_position_embeddings", None) or 2048
-    wanted: dict[tuple[int, ...], list[tuple[int, list[int]]]] = {}
+    shared: dict[tuple[int, ...], list[tuple[int, list[int]]]] = {}
     for number, (context, continuation) in enumerate(pairs):
-        inputs = (context + continuation)[-(longest + 1) :][:-1]
-        wanted.setdefault(tuple(inputs), []).append((number, continuation))
-    ordered = sorted(wanted, key=len, reverse=True)
+        seen = (context + continuation)[-(longest + 1) : -len(continuation)]
+        shared.setdefault(tuple(seen), []).append((number, continuation))
+    rows = sorted((_Branching(*row) for row in shared.items()), key=len, reverse=True)
     scores = [0.0] * len(pairs)
-    device = next(model.parameters()).device
+    first = next(model.parameters())
+    device = first.device
     with _evaluating(model):
-        for start in range(0, len(ordered), batch_size):
-            batch = ordered[start : start + batch_size]
-            ids = pad_sequence(
-                [torch.tensor(inputs) for inputs in batch], True, tokenizer.pad_token_id or 0
-            )
-            mask = pad_sequence([torch.ones(len(inputs), dtype=int) for inputs in batch], True)
-            logits = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
-            for row, inputs in enumerate(batch):
-                for number, continuation in wanted[inputs]:
-                    end, start_at = len(inputs), len(inputs) - len(continuation)
-                    own = logits[row, start_at:end].float().log_softmax(-1)
-                    targets = torch.tensor(continuation, device=device)
-                    scores[number] = float(own.gather(-1, targets[:, None]).sum())
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            inputs = _side_by_side(batch, tokenizer.pad_token_id or 0, first.dtype)
+            inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+            width = inputs["input_ids"].shape[1]
+            kept = width - min(row.context for row in batch) + 1
+            logits = model(**inputs, logits_to_keep=kept).logits
+            offset = width - logits.shape[1]
+            for row, own in zip(batch, logits, strict=True):
+                for number, continuation, places in row.wanted:
+                    found = own[torch.tensor(places, device=device) - offset].float()
+                    targets = torch.tensor(continuation, device=device)[:, None]
+                    scores[number] = float(found.log_softmax(-1).gather(-1, targets).sum())
     return scores
+
+
+class _Branching:
+    """A context once, and behind it all its continuations, none of which is to see another.
+
+    A continuation's last token predicts nothing and is left out.
+    """
+
+    def __init__(self, context: tuple[int, ...], continuations: list[tuple[int, list[int]]]):
+        self.ids, self.context = list(context), len(context)
+        self.positions = list(range(self.context))
+        self.branches = [0] * self.context
+        self.wanted: list[tuple[int, list[int], list[int]]] = []  # number, tokens, read where
+        for branch, (number, continuation) in enumerate(continuations, 1):
+            start, length = len(self.ids), len(continuation) - 1
+            self.ids += continuation[:-1]
+            self.positions += range(self.context, self.context + length)
+            self.branches += [branch] * length
+            places = [self.context - 1, *range(start, start + length)]
+            self.wanted.append((number, continuation, places))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def _side_by_side(rows: Sequence[_Branching], fill: int, dtype) -> dict[str, torch.Tensor]:
+    """Return a batch whose mask lets each token see the context and its own branch before it."""
+
+    def padded(name: str, value: int) -> torch.Tensor:
+        return pad_sequence([torch.tensor(getattr(row, name)) for row in rows], True, value)
+
+    branches = padded("branches", -1)  # what fills up sees its like, so that no row is empty
+    visible = (branches[:, :, None] == branches[:, None, :]) | (branches[:, None, :] == 0)
+    visible = visible.tril()[:, None]
+    hidden = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
+    ids, positions = padded("ids", fill), padded("positions", 0)
+    return {"input_ids": ids, "position_ids": positions, "attention_mask": hidden}
 
 
 @contextlib.contextmanager
