@@ -49,10 +49,13 @@ def save_figure(figure: "Figure", name: str, alt: str, profile: str) -> list[Pat
     folder = paths.figures(profile)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it is laid out: each format would do so twice again
+    box = figure.get_tightbbox().padded(matplotlib.rcParams["savefig.pad_inches"])
     with matplotlib.rc_context({"svg.hashsalt": name}):
         for suffix, metadata in METADATA.items():
             path = folder / f"{name}.{suffix}"
-            figure.savefig(path, metadata=metadata, bbox_inches="tight", dpi=150)
+            figure.savefig(path, metadata=metadata, bbox_inches=box, dpi=150)
             written.append(path)
     text = json.dumps({"alt": alt.strip()}, ensure_ascii=False) + "\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8")

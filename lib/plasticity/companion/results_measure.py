@@ -23,7 +23,7 @@ from tqdm import tqdm  # not tqdm.auto: a widget in an executed notebook loads i
 from plasticity.companion import paths, provenance, results_files
 from plasticity.companion.configuration import ExperimentConfig, Runtime, experiment_module
 
-START_SECONDS = 5.0  # what starting a process takes with its imports, about
+START_SECONDS = 10.0  # what starting two processes takes with their imports, about
 
 
 @dataclass(frozen=True)
