@@ -256,7 +256,6 @@ METRICS: dict[str, Metric] = {
     "newborn_likeness": Metric("cosine", LOWER),
     "source_likeness": Metric("cosine", None),
     "logit_change": Metric("logits", LOWER),
-    "loss_jump": Metric("nats per token", LOWER),
     "newborn_movement": Metric("weight", None),
     "gate_gradient": Metric("gradient norm", None),
     "up_gradient": Metric("gradient norm", None),
