@@ -149,8 +149,8 @@ def _rerun(experiment: str, profile: str) -> str:
 def export(experiment: str, variant: str, seed: int, output: Path | None, profile: str) -> None:
     """Write EXPERIMENT's results, from the store, into the file that the reference's script writes.
 
-    pnn_evidence gives experimental_results.json, pnn_convergence convergence_analysis.json and
-    pnn_gates gate_statistics.json.
+    pnn_evidence gives experimental_results.json, pnn_convergence convergence_analysis.json,
+    pnn_gates gate_statistics.json and foam_trial ablation_comparison.json, of all seeds.
     """
     from plasticity.companion import export as forms
     from plasticity.companion import results
@@ -164,11 +164,13 @@ def export(experiment: str, variant: str, seed: int, output: Path | None, profil
             f"nothing is stored of {experiment} at profile {profile} for the code and data at "
             f"hand; measure it with: {_rerun(experiment, profile)}"
         )
-    check_choice("variant", variant, rows["variant"].drop_duplicates().tolist())
-    rows = rows[rows["variant"] == variant]
-    check_choice("seed", seed, sorted(rows["seed"].unique().tolist()))
+    if experiment not in forms.WHOLE:
+        check_choice("variant", variant, rows["variant"].drop_duplicates().tolist())
+        rows = rows[rows["variant"] == variant]
+        check_choice("seed", seed, sorted(rows["seed"].unique().tolist()))
+        rows = rows[rows["seed"] == seed]
     output = output or Path(name)
-    content = json.dumps(form(rows[rows["seed"] == seed]), indent=2)
+    content = json.dumps(form(rows), indent=2)
     output.write_text(f"{content}\n", encoding="utf-8")
     click.echo(output)
 

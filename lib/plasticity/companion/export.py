@@ -1,8 +1,11 @@
 """Results in the form that the reference's own script writes, for those who have its tools."""
 
+import math
 from typing import Any
 
 import pandas as pd
+
+from plasticity.companion.statistics import paired_difference, values_by_seed
 
 KINDS = ("accumulator", "selector", "oscillator", "stable")
 SAMPLED, SAMPLES = KINDS[:3], 5
@@ -190,9 +193,69 @@ def _lists(rows: pd.DataFrame, metric: str, required: bool = True) -> dict[str, 
     return {name: own["value"].tolist() for name, own in found.groupby("split", sort=False)}
 
 
+ABLATION = {"baseline": "ffn_replay", "neural_foam": "reference_recipe"}
+ABLATED = {
+    "tool_use": ("skill_accuracy", "tools"),
+    "identity": ("skill_accuracy", "identity"),
+    "autonomy": ("skill_accuracy", "autonomy"),
+    "facts_never_replayed": ("accuracy", "unreplayed"),
+    "facts_of_the_replayed_half": ("accuracy", "replayed"),
+    "stories": ("accuracy", "stories"),
+    "grammar": ("accuracy", "grammar"),
+    "loss_on_old_text": ("loss", "old_texts"),
+    "parameters_added": ("parameters", "added"),
+}
+
+
+def ablation(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return what ``ablation_comparison.json`` holds: growth off and on, side by side.
+
+    Both train the feed-forward blocks on the same skills with the same replay; the baseline is the
+    model that does not grow.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of ``foam_trial``, of both arms and all seeds.
+
+    Returns
+    -------
+    dict
+        For each of `ABLATION` and each capability the mean over seeds and each seed's value, and
+        the difference with its 95 % interval, paired by seed.
+
+    Raises
+    ------
+    ValueError
+        If one of the arms was not measured.
+    """
+    missing = [arm for arm in ABLATION.values() if arm not in set(rows["variant"])]
+    if missing:
+        raise ValueError(f"rows hold nothing of {', '.join(missing)}; measure both arms first")
+    tree: dict[str, Any] = {name: {"arm": arm} for name, arm in ABLATION.items()}
+    tree["difference"] = {}
+    for capability, (metric, split) in ABLATED.items():
+        for name, arm in ABLATION.items():
+            values = values_by_seed(rows, metric, arm, split, 0)
+            tree[name][capability] = {"mean": values.mean(), "by_seed": values.tolist()}
+        arms = ABLATION["neural_foam"], ABLATION["baseline"]
+        found = paired_difference(rows, metric, *arms, split, 0)
+        bounds = (found.mean, found.low, found.high)
+        names = ("mean", "low", "high")
+        tree["difference"][capability] = {
+            name: value if math.isfinite(value) else None
+            for name, value in zip(names, bounds, strict=True)
+        }
+    return tree
+
+
 FORMS = {
     "pnn_evidence": ("experimental_results.json", evidence),
     "pnn_convergence": ("convergence_analysis.json", convergence),
     "pnn_gates": ("gate_statistics.json", gates),
+    "foam_trial": ("ablation_comparison.json", ablation),
 }
 """By experiment: the file's name in the reference, and what makes its content."""
+
+WHOLE = ("foam_trial",)
+"""Experiments whose file compares arms over all seeds."""

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from plasticity.foam.trial import learning
-from plasticity.foam.trial.arms import ARMS, Arm, Schedule, adapter_rank, equip, newborn_parameters
+from plasticity.foam.trial.arms import ARMS, Arm, Schedule
+from plasticity.foam.trial.equipping import adapter_rank, equip, newborn_parameters
 from plasticity.foam.trial.exam import exact_share
 from plasticity.foam.trial.learning import (
     Batches,

@@ -1,4 +1,4 @@
-"""The arms of the trial, as data, and how a model is made ready for each of them.
+"""The arms of the trial, as data, and how long they learn.
 
 Every arm learns in the same loop (`plasticity.foam.trial.learning`). What may move, what is old in
 a batch, what is born and what holds a weight back is all that an arm can differ in.
@@ -7,16 +7,13 @@ a batch, what is born and what holds a weight back is all that an arm can differ
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
-from plasticity.foam.causal_lm import GrowableQwen
 from plasticity.foam.configuration import check_range
 
 TRAINED = ("all", "ffn", "newborns", "lora", "nothing")
 GROWTH = ("", "gradual", "at_once")
 PENALTIES = ("", "ewc", "kl")
 REPLAYED = ("half", "everything", "self")
+OPTIMIZERS = ("adamw", "adamw_8bit")
 GROWN_BY = 0.4  # share of the steps after which nothing is born any more
 FIRST_EVENT = 10  # steps that the running means of gradients need
 
@@ -42,6 +39,8 @@ class Arm:
         Newborns start from neurons drawn at random, not from those of high pressure.
     replacement : bool
         The reference's V3: dormant neurons make room.
+    freeze_mature : bool
+        Newborns rest once they have learnt for as many steps as one task has.
     penalty : {"", "ewc", "kl"}
         What holds the model near the base.
     curriculum : bool
@@ -63,6 +62,7 @@ class Arm:
     orthogonalize: str = "newborns"
     random_placement: bool = False
     replacement: bool = False
+    freeze_mature: bool = False
     penalty: str = ""
     curriculum: bool = False
     slower: float = 1.0
@@ -119,6 +119,19 @@ ARMS: dict[str, Arm] = {
 }
 """A0 to A17 of the specification, the cells of growth x replay x freezing, and the curriculum."""
 
+SEQUENCE: dict[str, Arm] = {
+    "full_fine_tuning": ARMS["full_fine_tuning"],
+    "replay_20": ARMS["replay_20"],
+    "ffn_only": ARMS["ffn_only"],
+    "lora": ARMS["lora"],
+    "grow_only": ARMS["growth_ffn"],
+    "grow_only_replay": ARMS["reference_recipe"],
+    "v3": Arm(train="ffn", growth="gradual", replacement=True),
+    "v3_replay": ARMS["v3"],
+    "growth_freeze": Arm(**FROZEN, freeze_mature=True),
+}
+"""Arms that learn one skill after another."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -139,8 +152,12 @@ class Schedule:
         Growth events.
     newborns : int
         Neurons born in each layer in an event.
+    growth_rows : int
+        New examples that an event looks at.
     penalty_strength : float
         Weight of the arm's penalty.
+    optimizer : {"adamw", "adamw_8bit"}
+        The second keeps its moments in 8 bits (bitsandbytes), as the reference does.
 
     Raises
     ------
@@ -155,15 +172,20 @@ class Schedule:
     evaluations: int = 10
     events: int = 3
     newborns: int = 16
+    growth_rows: int = 64
     penalty_strength: float = 1.0
+    optimizer: str = "adamw"
 
     def __post_init__(self):
         """Check every value against its range."""
-        for name in ("steps", "tokens_per_step", "evaluations", "events", "newborns"):
+        counts = ("steps", "tokens_per_step", "evaluations", "events", "newborns", "growth_rows")
+        for name in counts:
             check_range(name, getattr(self, name), 1, math.inf)
         for name in ("learning_rate", "penalty_strength"):
             check_range(name, getattr(self, name), 0, math.inf, with_low=False)
         check_range("warmup_share", self.warmup_share, 0, 1)
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {OPTIMIZERS}, got {self.optimizer!r}")
 
     def share(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0, relative to the highest."""
@@ -174,79 +196,3 @@ class Schedule:
     def cooldown(self) -> int:
         """Steps between growth events."""
         return max(1, int((GROWN_BY * self.steps - FIRST_EVENT) / max(1, self.events - 1)))
-
-
-def equip(model: nn.Module, arm: Arm, schedule: Schedule, seed: int) -> nn.Module:
-    """Make a base model ready for an arm, in place: freeze, wrap, or put an adapter on it.
-
-    Parameters
-    ----------
-    model : nn.Module
-        A causal language model of transformers.
-    arm : Arm
-    schedule : Schedule
-    seed : int
-        Of what is random in growth and in the adapter.
-
-    Returns
-    -------
-    nn.Module
-        The model, a `GrowableQwen` around it, or a `PeftModel`.
-    """
-    if arm.train == "nothing":
-        return model.requires_grad_(False)
-    if arm.train == "lora":
-        return _with_adapter(model, schedule, seed)
-    if arm.train == "all" and not arm.grows:
-        return model
-    at_once = arm.growth == "at_once"
-    births = schedule.newborns * (schedule.events if at_once else 1)
-    width = model.config.intermediate_size
-    return GrowableQwen(
-        model,
-        enable_growth=arm.grows,
-        enable_replacement=arm.replacement,
-        train_base={"newborns": "none"}.get(arm.train, arm.train),
-        init=arm.init,
-        orthogonalize=arm.orthogonalize,
-        max_growth_per_step=births,
-        gradient_percentile=max(0.0, min(90.0, 100 * (1 - 1.2 * births / width))),
-        growth_cooldown=FIRST_EVENT if at_once else schedule.cooldown,
-        warmup_steps=FIRST_EVENT,
-        maturation_age=max(1, schedule.steps // 4),
-        seed=seed,
-    )
-
-
-def newborn_parameters(model: nn.Module, schedule: Schedule) -> int:
-    """Return how many parameters all newborns of the schedule have together.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> config = SimpleNamespace(hidden_size=64, num_hidden_layers=3)
-    >>> newborn_parameters(SimpleNamespace(config=config), Schedule(events=3, newborns=16))
-    27648
-    """
-    config = model.config
-    neurons = schedule.newborns * schedule.events * config.num_hidden_layers
-    return 3 * config.hidden_size * neurons
-
-
-def adapter_rank(model: nn.Module, parameters: int) -> int:
-    """Return the rank at which adapters on all linear layers have about so many parameters."""
-    head = model.get_output_embeddings()
-    layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
-    return max(1, round(parameters / sum(m.in_features + m.out_features for m in layers)))
-
-
-def _with_adapter(model: nn.Module, schedule: Schedule, seed: int) -> nn.Module:
-    from peft import LoraConfig, get_peft_model
-
-    rank = adapter_rank(model, newborn_parameters(model, schedule))
-    config = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return get_peft_model(model, config)

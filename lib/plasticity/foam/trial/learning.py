@@ -12,14 +12,14 @@ from plasticity.foam.curriculum import CurriculumLearning
 from plasticity.foam.events import GrowthResult
 from plasticity.foam.model import GrowableModel
 from plasticity.foam.replay import MemoryReplayBuffer
-from plasticity.foam.trial.arms import Arm, Schedule, equip
+from plasticity.foam.trial.arms import Arm, Schedule
+from plasticity.foam.trial.equipping import equip
 from plasticity.foam.trial.penalties import ElasticWeights, NearBase
 from plasticity.foam.trial.scoring import encode_pair
 from plasticity.foam.trial.skills import Example
 
 IGNORED = -100
 FISHER_SAMPLES = 200
-GROWTH_ROWS = 64  # new examples that an event looks at
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def learn(
 
 
 def _check(lessons: Lessons, arm: Arm) -> None:
-    needs = arm.penalty == "ewc" or arm.replacement or (arm.replay and arm.replay_from == "half")
+    needs = arm.penalty == "ewc" or (arm.replay and arm.replay_from == "half")
     if needs and not lessons.old:
         raise ValueError("this arm needs old data, and lessons.old is empty; give texts to replay")
     if arm.replay and arm.replay_from == "everything" and not lessons.everything:
@@ -172,12 +172,15 @@ def _check(lessons: Lessons, arm: Arm) -> None:
 
 def _optimizer(model: nn.Module, arm: Arm, schedule: Schedule):
     rate = schedule.learning_rate / arm.slower
+    kind = torch.optim.AdamW
+    if schedule.optimizer == "adamw_8bit":
+        from bitsandbytes.optim import AdamW8bit as kind
     if isinstance(model, GrowableModel):
-        optimizer = torch.optim.AdamW(model.param_groups(rate), betas=(0.9, 0.99))
+        optimizer = kind(model.param_groups(rate), betas=(0.9, 0.99))
         model.attach_optimizer(optimizer)
     else:
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, rate, betas=(0.9, 0.99), weight_decay=0.0)
+        optimizer = kind(trained, rate, betas=(0.9, 0.99), weight_decay=0.0)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.share)
 
 
@@ -204,7 +207,7 @@ class _Growing:
         self.model, self.arm = model, arm
         self.most = 1 if arm.growth == "at_once" else schedule.events
         self.random = random.Random(f"growth {seed}")
-        self.lessons, self.pad = lessons, pad
+        self.lessons, self.pad, self.count = lessons, pad, schedule.growth_rows
 
     def follow(self, learnt: Learnt) -> None:
         """Grow if it is time to; called after each step."""
@@ -214,7 +217,8 @@ class _Growing:
             return
         begun = time.perf_counter()
         batch = self._rows(self.lessons.new)
-        old = self._rows(self.lessons.old) if self.arm.replacement else None
+        asked = self.arm.replacement and self.arm.replay  # what is dormant on old data too
+        old = self._rows(self.lessons.old) if asked else None
         if self.arm.random_placement:
             result = self.model.grow(self._anywhere(config.max_growth_per_step), batch)
         else:
@@ -224,7 +228,8 @@ class _Growing:
             learnt.event_seconds.append(time.perf_counter() - begun)
 
     def _rows(self, rows: Sequence[Row]) -> dict:
-        return collate(self.random.sample(rows, min(GROWTH_ROWS, len(rows))), self.pad)
+        chosen = self.random.sample(rows, min(self.count, len(rows)))
+        return collate(chosen, self.pad, next(self.model.parameters()).device)
 
     def _anywhere(self, count: int) -> dict[int, Tensor]:
         drawn = {}
@@ -247,7 +252,7 @@ class Batches:
     """
 
     def __init__(self, model, lessons: Lessons, arm: Arm, schedule: Schedule, seed: int, pad: int):
-        self.pad = pad
+        self.pad, self.device = pad, next(model.parameters()).device
         total = schedule.steps * schedule.tokens_per_step * (1 - arm.replay)
         new = _by_difficulty(model, lessons.new, seed, total, pad) if arm.curriculum else shuffled(
             lessons.new, seed
@@ -264,7 +269,7 @@ class Batches:
         """Return the next batch, and how many of its tokens are of the new task."""
         new = self.new.take()
         old = self.old.take() if self.old else []
-        return collate([*new, *old], self.pad), sum(map(len, new))
+        return collate([*new, *old], self.pad, self.device), sum(map(len, new))
 
 
 class Stream:
@@ -360,7 +365,7 @@ def row_losses(model: nn.Module, rows: Sequence[Row], pad: int, at_once: int = 6
     model.eval()
     losses = []
     for start in range(0, len(rows), at_once):
-        batch = collate(rows[start : start + at_once], pad)
+        batch = collate(rows[start : start + at_once], pad, model.device)
         labels = batch.pop("labels")[:, 1:]
         logits = model(**batch).logits[:, :-1].transpose(1, 2)
         each = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
@@ -373,11 +378,11 @@ def _penalty(model: nn.Module, lessons: Lessons, arm: Arm, seed: int, pad: int):
         return NearBase(model)
     if arm.penalty == "ewc":
         rows = random.Random(f"fisher {seed}").choices(lessons.old, k=FISHER_SAMPLES)
-        return ElasticWeights(model, (collate([row], pad) for row in rows), seed)
+        return ElasticWeights(model, (collate([row], pad, model.device) for row in rows), seed)
     return None
 
 
-def collate(rows: Iterable[Row], pad: int) -> dict[str, Tensor]:
+def collate(rows: Iterable[Row], pad: int, device="cpu") -> dict[str, Tensor]:
     """Return a batch, filled up on the right: input_ids, attention_mask and labels.
 
     Examples
@@ -394,4 +399,5 @@ def collate(rows: Iterable[Row], pad: int) -> dict[str, Tensor]:
         ids[number, : len(row)] = tokens
         mask[number, : len(row)] = 1
         labels[number, row.start : len(row)] = tokens[row.start :]
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    return {name: tensor.to(device) for name, tensor in batch.items()}
