@@ -1,0 +1,151 @@
+"""Fine-tuning on tasks of GLUE and SuperGLUE: PNN, BERT of the same budget, and the majority.
+
+The pre-trained models are those of `pnn_refinement`; what is fine-tuned is the whole model with a
+linear layer on its mean state, each with its own best learning rate of equally many.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from plasticity.companion import datasets as corpora
+from plasticity.companion import metrics
+from plasticity.companion.configuration import Runtime, check_range, setting
+from plasticity.experiments import pnn_refinement
+
+
+@dataclass(frozen=True)
+class Config(pnn_refinement.Config):
+    """A pre-trained arm of `pnn_refinement`, and the task that it is fine-tuned on."""
+
+    dataset: str = setting("glue_cola", "a task of GLUE or SuperGLUE in data/manifest.yaml")
+    pretrained: bool = setting(True, "start from the trained model, or from a fresh one")
+    examples: int = setting(10_000_000, "training examples, at most")
+    example_length: int = setting(64, "tokens per example; at most sequence_length")
+    epochs: int = setting(3, "passes over the training examples")
+    task_batch_size: int = setting(32, "examples per update")
+    task_learning_rates: tuple[float, ...] = setting(
+        (1e-3, 3e-4, 1e-4), "rates tried; the best on validation examples is scored"
+    )
+    resamples: int = setting(1000, "resamplings of the test examples, for the interval")
+
+    def __post_init__(self):
+        """Check every setting that a profile or a reader may change."""
+        super().__post_init__()
+        for name in ("examples", "epochs", "task_batch_size", "resamples"):
+            check_range(name, getattr(self, name), 1, math.inf)
+        check_range("example_length", self.example_length, 3, self.sequence_length)
+        if not self.task_learning_rates:
+            raise ValueError("task_learning_rates is (); allowed: one or more above 0")
+        for rate in self.task_learning_rates:
+            check_range("task_learning_rates", rate, 1e-12, math.inf)
+
+
+def datasets(config: Config) -> tuple[str, ...]:
+    """Return the datasets that a run reads."""
+    return (config.corpus, config.dataset)
+
+
+def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:
+    """Fine-tune one arm with one seed and score it with the task's own measure.
+
+    Parameters
+    ----------
+    config : Config
+    seed : int
+        Of the pre-training and of the fine-tuning.
+    folder : Path
+        Not used: the pre-trained model's checkpoint belongs to `pnn_refinement`.
+    runtime : Runtime
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns step, split, metric, value, unit.
+
+    Raises
+    ------
+    ValueError
+        If the dataset is no task that `plasticity.pnn.glue.TASKS` knows.
+    """
+    from plasticity.pnn.fine_tuning import FineTuningConfig, fine_tune
+    from plasticity.pnn.glue import TASKS
+
+    if config.dataset not in TASKS:
+        raise ValueError(f"dataset is {config.dataset!r}; allowed: {', '.join(TASKS)}")
+    task = TASKS[config.dataset]
+    corpus = pnn_refinement.prepare_corpus(config)
+    parts = _examples(config, task, corpus.tokenizer)
+    tried = []
+    for rate in config.task_learning_rates:
+        model = _classifier(config, task, seed, runtime)
+        settings = FineTuningConfig(config.epochs, config.task_batch_size, rate)
+        trainer = fine_tune(model, parts["train"], settings, seed=seed, device=runtime.device)
+        tried.append((_score(trainer, task, parts["validation"]), -rate, trainer))
+    validation, rate, trainer = max(tried, key=lambda one: one[:2])
+    labels = {split: rows.tensors["labels"].numpy() for split, rows in parts.items()}
+    predicted = task.predictions(trainer.predict(parts["test"]).predictions)
+    rows = [
+        *_beyond_majority(config, task, predicted, labels, seed),
+        (0, "test", "rows", len(labels["test"])),
+        (0, "validation", "task_score", validation),
+        (0, "train", "learning_rate", -rate),
+        (0, "train", "rows", len(labels["train"])),
+    ]
+    frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
+    return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
+
+
+def _beyond_majority(config: Config, task, predicted, labels: dict, seed: int) -> list[tuple]:
+    """Return the score, the majority's, and whether it is beaten with the whole 95% interval."""
+    truth, rng = labels["test"], np.random.default_rng(seed)
+    majority = task.majority_score(labels["train"], truth)
+    beyond = []
+    for _ in range(config.resamples):
+        drawn = rng.integers(len(truth), size=len(truth))
+        again = task.majority_score(labels["train"], truth[drawn])
+        beyond.append(task.score(predicted[drawn], truth[drawn]) - again)
+    score, low = task.score(predicted, truth), float(np.quantile(beyond, 0.025))
+    return [
+        (0, "test", "task_score", score),
+        (0, "test", "majority_score", majority),
+        (0, "test", "score_over_majority", score - majority),
+        (0, "test", "score_over_majority_low", low),
+        (0, "test", "fine_tuning_beats_majority", float(low > 0)),
+    ]
+
+
+def _examples(config: Config, task, tokenizer) -> dict:
+    """Return the encoded examples of each split."""
+    from plasticity.pnn.fine_tuning import encode_examples
+
+    splits, parts = corpora.load(config.dataset), {}
+    for split in ("train", "validation", "test"):
+        rows = splits[split][: config.examples if split == "train" else None]
+        texts = [list(rows[column]) for column in task.columns]
+        second = texts[1] if len(texts) > 1 else None
+        labels = np.asarray(rows["label"])
+        parts[split] = encode_examples(tokenizer, texts[0], second, labels, config.example_length)
+    return parts
+
+
+def _classifier(config: Config, task, seed: int, runtime: Runtime):
+    """Return the model of an arm with a fresh classifier on it."""
+    import torch
+
+    from plasticity.pnn.fine_tuning import SequenceClassifier
+
+    if config.pretrained:
+        model, _ = pnn_refinement.trained_model(config, seed, runtime)
+    else:
+        model, _ = pnn_refinement.untrained_model(config, seed)
+    torch.manual_seed(seed)
+    return SequenceClassifier(model, task.num_labels).train()
+
+
+def _score(trainer, task, rows) -> float:
+    found = trainer.predict(rows)
+    return task.score(task.predictions(found.predictions), found.label_ids)
