@@ -402,3 +402,57 @@ def test_working_memory_says_how_to_hold_a_name():
     with pytest.raises(TypeError, match=r"holds 'rain'; allowed: indexes, as brain.indexes"):
         brain.memory.hold(["rain"])
     assert len(brain.memory) == 0
+
+
+@pytest.mark.parametrize(
+    ("neuron", "strength", "error"),
+    [(1.5, 1.0, TypeError), (-1, 1.0, ValueError), (0, math.nan, ValueError)],
+)
+def test_working_memory_holds_whole_numbers_finitely(neuron, strength, error):
+    brain = Brain()
+    brain.grow(2)
+    with pytest.raises(error):
+        brain.memory.hold([neuron], strength)
+    assert len(brain.memory) == 0
+
+
+@pytest.mark.parametrize("group", [1, -1, 0.5, [0, 3]])
+def test_a_group_is_declared_before_neurons_join_it(group):
+    brain = Brain()
+    brain.grow(2)
+    with pytest.raises(ValueError, match="allowed: a name, or a declared index, 0 to 0"):
+        brain.set([0, 1], group=group)
+    with pytest.raises(ValueError, match="allowed: a name"):
+        brain.grow(2, group=group)
+    assert len(brain) == 2
+    assert brain.group("named") == 1
+    brain.set([0, 1], group=1)
+    assert brain.get([0, 1], "group").tolist() == [1, 1]
+
+
+def test_contrast_is_hebbian():
+    brain = Brain()
+    brain.grow(2)
+    brain.relation("counts", rule="count")
+    with pytest.raises(ValueError, match="relation 'counts' has rule 'count'; allowed: 'hebbian'"):
+        brain.learn_contrast(0, 1, "counts", np.ones(2))
+
+
+def test_a_sum_beyond_float32_is_infinite():
+    brain = Brain()
+    brain.grow(3)
+    brain.connect([0, 1], 2, 3e38)
+    assert brain.spread([0, 1]).value(2) == math.inf
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 3, 50])
+def test_credit_fades_as_in_the_reference(cycles):
+    brain, reference = a_pair()
+    history = [
+        ("learn", 0, 0, RULES.index("reward") + 1, 1.0, 1.0),
+        ("spread", {0: 1.0}, cycles, {}, {}),
+        ("reward", 0.0, 1.0),
+    ]
+    for operation in history:
+        apply(brain, reference, operation, folder=None)
+    compare(brain, reference, exact=True)

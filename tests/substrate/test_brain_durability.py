@@ -171,6 +171,7 @@ def test_a_flipped_weight_is_never_believed(tmp_path):
         ("pending", "weight", lambda brain: brain.synapses(2)),
         ("pending", "next", lambda brain: brain.spread(2)),
         ("pending", "relation", lambda brain: brain.weights(2, 3)),
+        ("pending", "first", lambda brain: brain.reward(1.0)),
         ("neurons", "bias", lambda brain: brain.get(2, "bias")),
         ("neurons", "name", lambda brain: brain.name(2)),
         ("episode_rewards", None, lambda brain: brain.record([(0, 1, "connects", 1, 1)], 1.0)),
@@ -179,6 +180,7 @@ def test_a_flipped_weight_is_never_believed(tmp_path):
 def test_no_flipped_bit_of_what_is_used_is_believed(array, field, use, tmp_path):
     brain = Brain()
     brain.neurons([str(number) for number in range(5)])
+    brain.relation("acts", rule="reward")
     brain.connect(np.arange(4), np.arange(1, 5), 1.0)
     for _ in range(2):
         brain.record([(0, 1, "connects", 1, 1)], 1.0)

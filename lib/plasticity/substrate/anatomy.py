@@ -342,6 +342,12 @@ class Anatomy:
             raise ValueError(f"leak is {settings['leak']}; allowed: 0 to 1")
         if isinstance(settings.get("group"), str):
             settings = {**settings, "group": self.group(settings["group"])}
+        groups, declared = np.asarray(settings.get("group", 0)), len(self.store.meta["groups"])
+        if groups.dtype.kind not in "iu" or not ((groups >= 0) & (groups < declared)).all():
+            raise ValueError(
+                f"group is {settings['group']}; allowed: a name, or a declared index, "
+                f"0 to {declared - 1}"
+            )
         return settings
 
     def _resolve(self, neurons: Neurons) -> np.ndarray:

@@ -10,7 +10,7 @@ from plasticity.substrate.emission import Emission
 from plasticity.substrate.memory import WorkingMemory
 from plasticity.substrate.noise import noise_table
 from plasticity.substrate.replay import EPISODE_STEP_DTYPE, Episodes
-from plasticity.substrate.rules import COUNT, REWARD, SANGER, Relation
+from plasticity.substrate.rules import COUNT, HEBBIAN, REWARD, SANGER, Relation
 from plasticity.substrate.store import Store
 from plasticity.substrate.structures import words
 
@@ -88,7 +88,7 @@ class Brain(Anatomy):
         In every cycle each emitting neuron delivers sign * weight * value along its synapses; each
         neuron that receives something, or is a goal, becomes
         leak ** elapsed * activation + gain * input + bias + goal, and emits that if it is above
-        its threshold and among the winners of its group.
+        its threshold and among the winners of its group. Sums beyond float32 are infinite.
 
         Parameters
         ----------
@@ -232,12 +232,14 @@ class Brain(Anatomy):
         Raises
         ------
         ValueError
-            For fewer than 0 negatives, or noise that nothing can be drawn from.
+            For fewer than 0 negatives, noise that nothing can be drawn from, or another rule.
         """
         if negatives < 0:
             raise ValueError(f"negatives is {negatives}; allowed: 0 or more")
         sources, targets = self._pairs(sources, targets)
         kind = self._known(relation)
+        if kind.rule_index != HEBBIAN:
+            raise ValueError(f"relation {relation!r} has rule {kind.rule!r}; allowed: 'hebbian'")
         noise = self.noise_table(noise), self.draw(), np.float32(-strength)
         how = self.settings_of(kind), (self.tick, self.draw())
         edges = np.empty((len(sources), 1 + negatives), np.int64)
@@ -480,6 +482,8 @@ class Brain(Anatomy):
     def _eligible_edges(self, kind: Relation) -> np.ndarray:
         """Return the edges of a relation whose eligibility is not 0."""
         if self._eligible is None:
+            for array in ("synapses", "pending"):
+                self.store.require(array)
             edges = np.arange(len(self.graph.synapses) + len(self.graph.pending))
             edges = edges[self.graph.fields(edges, "relation") == kind.index]
         else:

@@ -1,5 +1,7 @@
 """Working memory: what is held in mind makes its neurons more sensitive."""
 
+import math
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -51,23 +53,27 @@ class WorkingMemory:
         neurons : iterable of int
             Indexes; of names, `Brain.indexes` gives them.
         strength : float
+            Finite.
 
         Raises
         ------
         TypeError
-            For a name.
+            For a name, or a number that is not whole.
         ValueError
-            For a number below 0.
+            For a number below 0, or a strength that is not finite.
         """
+        if not math.isfinite(strength):
+            raise ValueError(f"strength is {strength}; allowed: finite numbers")
         for neuron in neurons:
             if isinstance(neuron, str):
                 raise TypeError(
                     f"neurons holds {neuron!r}; allowed: indexes, as brain.indexes({neuron!r})"
                 )
-            if neuron < 0:
+            index = operator.index(neuron)
+            if index < 0:
                 raise ValueError(f"neurons holds {neuron}; allowed: indexes, from 0")
-            others = [item for item in self._held if item[0] != neuron]
-            self._held = [(int(neuron), float(strength)), *others][: self.capacity]
+            others = [item for item in self._held if item[0] != index]
+            self._held = [(index, float(strength)), *others][: self.capacity]
 
     def clear(self) -> None:
         """Forget everything held."""

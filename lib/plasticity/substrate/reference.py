@@ -170,7 +170,8 @@ class ReferenceBrain:
 
     def _eligibility(self, synapse: ReferenceSynapse, kind: Relation) -> np.float32:
         elapsed = (self.tick - synapse.eligibility_tick) % 2**16
-        return np.float32(synapse.eligibility) * np.float32(kind.eligibility_decay**elapsed)
+        decay = np.float64(np.float32(kind.eligibility_decay))
+        return np.float32(synapse.eligibility) * np.float32(decay**elapsed)
 
     def _change(self, synapse: ReferenceSynapse, pre, post, feedback) -> None:
         kind = self.relations[synapse.relation]
