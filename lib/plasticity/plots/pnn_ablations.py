@@ -90,7 +90,7 @@ def ablations(differences: pd.DataFrame, summary: pd.DataFrame) -> Figure:
 
 def _scatter(axes, summary: pd.DataFrame, cost: str, split: str, name: str) -> None:
     """Draw test accuracy against a cost, every arm once, the best at each cost joined."""
-    at_zero = summary[summary["step"] == 0].set_index(["metric", "split", "variant"])
+    at_zero = summary[summary["step"] == 0].set_index(["metric", "split", "variant"]).sort_index()
     accuracy = with_bounds(at_zero.loc[("accuracy", "test")])
     costs = at_zero.loc[(cost, split)]["mean"]
     for variant in (name for name in LABELS if name in accuracy.index):
