@@ -1,11 +1,11 @@
 """How growth works: each fault of the recipe as written, and the cure, on models that train here.
 
-Every arm is one mechanism: what makes a model grow (``triggers``), newborns orthogonal to rows that
-fill the space (``orthogonal``), what of a newborn may be zero (``zeroed``), how long the optimizer's
-steps for newborns are (``step_sizes``), what an event changes (``preservation``), the README's rules
-by the README's names (``reference_recipe``), and three ways for newborns to start (``gradmax``,
-``copy_and_noise``, ``random``). The models are small Qwen2 or Llama models of bytes, trained on
-stories; what is new to them are the same stories with every letter moved by thirteen.
+Every arm is one mechanism: what makes a model grow (``triggers``), newborns orthogonal to rows
+that fill the space (``orthogonal``), what of a newborn may be zero (``zeroed``), how long the
+optimizer's steps for newborns are (``step_sizes``), what an event changes (``preservation``), the
+README's rules by the README's names (``reference_recipe``), and three ways for newborns to start
+(``gradmax``, ``copy_and_noise``, ``random``). The models are small Qwen2 or Llama models of bytes,
+trained on stories; what is new to them are the same stories, every letter moved by thirteen.
 """
 
 import copy
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 STARTS = ("gradmax", "copy_and_noise", "random")
+LONG = 100_000  # steps after which nothing is left of the correction of Adam's moments
 EVERY = 4  # steps of training that one point of the curve of firing stands for
 # Widths of the models in which births are made in two ways: matrix libraries sum in blocks, and
 # just below the end of one a few newborns change the order of all sums.
@@ -55,6 +56,7 @@ class Config(ExperimentConfig):
     batch_size: int = setting(8, "pieces of a batch")
     base_steps: int = setting(300, "steps that the base learns from stories")
     learning_rate: float = setting(4e-3, "of the base")
+    noise_steps: int = setting(400, "steps of noise that the triggers hear")
     new_steps: int = setting(100, "steps after the text has changed")
     newborns: int = setting(8, "newborns in each layer")
     newborn_rates: tuple[float, ...] = setting((3e-3, 1e-2, 3e-2), "learning rates tried")
@@ -162,12 +164,13 @@ def _triggers(config: Config, seed: int) -> Iterator[tuple]:
 
     model = get_growable_model(_untrained(config, seed), GrowthConfig(train_base="all"))
     for size in (1e-12, 1.0):
-        heard = pd.DataFrame(firing.on_noise(model, size, 400, seed)).iloc[200:]
+        heard = pd.DataFrame(firing.on_noise(model, size, config.noise_steps, seed))
+        heard = heard.iloc[config.noise_steps // 2 :]
         yield from (
             (0, f"noise_{size:g}/{rule}", "firing_share", 100 * heard[rule].mean())
             for rule in firing.RULES
         )
-    by_name = firing.reference_layer_on_noise(1e-12, 200, seed)
+    by_name = firing.reference_layer_on_noise(1e-12, config.noise_steps, seed)
     yield (0, "noise_1e-12/check_growth", "firing_share", 100 * by_name)
     model = get_growable_model(_trained(config, seed), GrowthConfig(train_base="all"))
     model.attach_optimizer(torch.optim.AdamW(model.param_groups(config.learning_rate / 4)))
@@ -220,28 +223,29 @@ def _orthogonal(config: Config, seed: int) -> Iterator[tuple]:
     generator = torch.Generator().manual_seed(seed)
     for width in config.widths:
         rows = torch.randn(width, 64, generator=generator)
-        left = diversity.remainder(rows, min(8, width), seed)
+        left = diversity.remainder(rows, min(8, width), generator)
         yield (width, "random_rows", "remaining_share", left.share)
         yield (width, "random_rows", "direction_agreement", left.agreement)
     base = _trained(config, seed)
     rows = base.model.layers[0].mlp.up_proj.weight.detach()
-    left = diversity.remainder(rows, config.newborns, seed)
+    left = diversity.remainder(rows, config.newborns, generator)
     yield (len(rows), "trained_rows", "remaining_share", left.share)
     yield (len(rows), "trained_rows", "direction_agreement", left.agreement)
     yield (0, "check", "newborns_stay_orthogonal", left.agreement > MEANINGFUL)
-    yield from _diversity(config, seed, base, rows)
+    yield from _diversity(config, seed, base, generator)
 
 
-def _diversity(config: Config, seed: int, base, rows) -> Iterator[tuple]:
+def _diversity(config: Config, seed: int, base, generator) -> Iterator[tuple]:
     """Compare how alike the newborns of one event are, and how like their sources."""
     from plasticity.foam.mechanics import births, diversity
 
+    rows = base.model.layers[0].mlp.up_proj.weight.detach()
     batch = next(_batches(config, seed + 1, new=True))
     for name, start in (("gradmax", "gradmax"), ("orthogonal_newborns", "copy_and_noise")):
         [layer, *_] = births.grown(base, start, batch, config.newborns).layers
         sources = rows[layer.neurons.source[len(rows) :]]
         yield from _alike(name, layer.cohorts[0].up.detach(), sources)
-    copied = diversity.copies(sources, seed)
+    copied = diversity.copies(sources, generator)
     yield from _alike("copies", copied, sources)
     left = diversity.orthogonalize_against_all(copied, rows)
     yield from _alike("orthogonal_all", left, sources)
@@ -280,14 +284,13 @@ def _step_sizes(config: Config, seed: int) -> Iterator[tuple]:
 
     batch = next(_batches(config, seed + 1, new=True))
     model = births.grown(_trained(config, seed), "gradmax", batch, config.newborns)
-    optimizer = torch.optim.AdamW(model.param_groups(config.newborn_rates[1]))
+    optimizer = torch.optim.AdamW(model.param_groups(config.newborn_rates[0]))
     source = _batches(config, seed, new=True)
     stream = overshoot.newborn_gradients(model, optimizer, source, config.new_steps)
     constant = [torch.ones(1)] * config.new_steps
-    before = 10 * config.base_steps  # where the correction has long vanished
     sizes = {
-        "constant": overshoot.update_sizes(constant, before),
-        "padded": overshoot.update_sizes(stream, before),
+        "constant": overshoot.update_sizes(constant, LONG),
+        "padded": overshoot.update_sizes(stream, LONG),
         "cohort": overshoot.update_sizes(stream, 0),
     }
     shown = np.unique(np.geomspace(1, config.new_steps, 40).astype(int))
@@ -329,6 +332,7 @@ def _births(config: Config, seed: int) -> Iterator[tuple]:
     curve = {0: births.loss_with(model, first, test)}
     curve |= {p: births.loss_with(model, one, test) for p, one in zip(points, kept, strict=True)}
     yield from ((step, "test", "curve_loss", value) for step, value in curve.items())
+    yield (0, "test", "mean_curve_loss", np.mean([curve[point] for point in points]))
     yield (0, "test", "loss_after_growth", curve[points[-1]])
 
 

@@ -40,14 +40,13 @@ def orthogonalize_against_all(candidates: Tensor, rows: Tensor) -> Tensor:
     return candidates - candidates @ basis @ basis.T
 
 
-def copies(sources: Tensor, seed: int) -> Tensor:
+def copies(sources: Tensor, generator: torch.Generator) -> Tensor:
     """Return rows as the README makes them: those of the sources plus noise, shape as given."""
-    generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(sources.shape, generator=generator) / sources.shape[1] ** 0.5
     return sources + NOISE * sources.norm(dim=1, keepdim=True) * noise
 
 
-def remainder(rows: Tensor, count: int, seed: int) -> Remainder:
+def remainder(rows: Tensor, count: int, generator: torch.Generator) -> Remainder:
     """Copy rows, add noise, orthogonalise against all rows; say what is left.
 
     Parameters
@@ -56,19 +55,19 @@ def remainder(rows: Tensor, count: int, seed: int) -> Remainder:
         Shape (width, inputs).
     count : int
         Number of newborns, at most the width.
-    seed : int
+    generator : torch.Generator
+        Draws which rows are copied, and the noise.
 
     Examples
     --------
-    >>> rows = torch.eye(8)[:4]
-    >>> remainder(rows, 4, seed=0).agreement > 0.99
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> remainder(torch.eye(8)[:4], 4, generator).agreement > 0.99
     True
-    >>> remainder(torch.randn(64, 8), 4, seed=0).share < 1e-5
+    >>> remainder(torch.randn(64, 8, generator=generator), 4, generator).share < 1e-5
     True
     """
-    generator = torch.Generator().manual_seed(seed)
     sources = rows[torch.randperm(len(rows), generator=generator)[:count]]
-    newborns = copies(sources, seed)
+    newborns = copies(sources, generator)
     left = orthogonalize_against_all(newborns, rows)
     again = orthogonalize_against_all(newborns, rows.flip(0))
     return Remainder(
