@@ -169,9 +169,27 @@ def test_types_are_read_from_the_file(world):
     assert models.quantisation("toy") == {"Q4_1": 75.0, "F32": 25.0}
 
 
+def test_a_model_of_the_projects_own_is_known_by_what_is_there(world, monkeypatch):
+    own = {"title": "Own", "licence": "free", "citation": "us", "made_by": "make own"}
+    paths.MODELS.write_text(yaml.safe_dump({"own": own}), encoding="utf-8")
+    monkeypatch.setattr(paths, "RELEASED_CHECKPOINTS", world / "released")
+    with pytest.raises(models.ModelUnavailable, match="make own"):
+        models.load("own")
+    folder = world / "released/own"
+    folder.parent.mkdir()
+    (world / "data/models/toy").rename(folder)
+    assert models.load("own")[0].config.hidden_size == 8
+    before = models.provenance("own")
+    assert before["source"] == "released" and not models.quantisation("own")
+    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+    assert models.fingerprint("own") != before["sha256"]
+
+
 def test_every_entry_is_complete():
     for name in models.names():
         entry = models._entry(name)
         assert entry["title"] and entry["licence"] and entry["citation"]
+        if "made_by" in entry:
+            continue
         assert len(entry["hub"]["revision"]) == 40
         assert all(len(digest) == 64 for digest in entry["hub"]["files"].values())

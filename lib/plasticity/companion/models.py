@@ -3,7 +3,8 @@
 A model is looked for like a dataset: in ``models/NAME/`` of the folders of
 :func:`plasticity.companion.paths.data_folders`, on the Hugging Face Hub, in an installed package.
 The registry ``data/models.yaml`` names its files and their sums. A packaged copy is a quantised
-GGUF file, which transformers dequantises; its types are read from the file.
+GGUF file, which transformers dequantises; its types are read from the file. Models that the project
+made itself are in ``data/checkpoints/released/NAME/``, and are known by what is there.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ class ModelUnavailable(DatasetUnavailable):
 class _Source:
     """The place that a model was found in."""
 
-    kind: str  # folder, hub or package
+    kind: str  # folder, hub, package or released
     place: str  # what a reader needs to find it again; never an absolute path
     contents: dict[str, str]  # sha256 by file
     folder: Path | None  # None for the Hub until it is fetched
@@ -100,7 +101,7 @@ def provenance(name: str) -> dict:
     Returns
     -------
     dict
-        ``name, title, licence, citation, source`` (folder, hub or package), ``path, note`` and
+        ``name, title, licence, citation, source`` (as above, or released), ``path, note`` and
         ``sha256``, which is the same for the same files wherever they lie.
 
     Raises
@@ -213,6 +214,8 @@ def _entry(name: str) -> dict:
 def _resolve(name: str) -> _Source:
     """Find the first source of a model."""
     entry = _entry(name)
+    if "made_by" in entry:
+        return _released(name)
     files, package = entry["hub"]["files"], entry.get("package")
     forms = [files, *([{Path(package["file"]).name: package["sha256"]}] if package else [])]
     for root in paths.data_folders():
@@ -231,6 +234,16 @@ def _resolve(name: str) -> _Source:
         folder = Path(installed.locate_file(package["file"])).parent
         return _checked("package", f"{package['name']} {installed.version}", forms[1], folder)
     raise ModelUnavailable(_ways_to_get(name))
+
+
+def _released(name: str) -> _Source:
+    """Return the folder of a model that the project made, with the sums of what is in it."""
+    folder = paths.RELEASED_CHECKPOINTS / name
+    if not (folder / "model.safetensors").is_file():
+        raise ModelUnavailable(_ways_to_get(name))
+    files = sorted(file for file in folder.iterdir() if file.suffix in (".json", ".safetensors"))
+    contents = {file.name: file_sum(file) for file in files}
+    return _Source("released", f"data/checkpoints/released/{name}", contents, folder)
 
 
 def _checked(kind: str, place: str, contents: dict[str, str], folder: Path) -> _Source:
@@ -259,6 +272,11 @@ def _from_hub(name: str) -> Path:
 def _ways_to_get(name: str) -> str:
     """Write the message of ModelUnavailable: what is missing, and how to get it."""
     entry = _entry(name)
+    if "made_by" in entry:
+        return (
+            f"data/checkpoints/released/{name}, which belongs to the project, is not there; restore "
+            f"it from version control, or make it anew: {entry['made_by']}"
+        )
     package = entry.get("package")
     packaged = (
         f"`plasticity data {name} --fetch` (the GGUF file of the package {package['name']} "

@@ -256,7 +256,7 @@ def _goal(world: World, rng: np.random.Generator) -> tuple[str, dict[str, Any]]:
         return tool, {"a": int(first), "b": int(second)}
     if tool in ("next", "previous"):
         return tool, {"number": int(texts.pick(rng, NUMBERS[1:-1]))}
-    return tool, {"names": texts.several(rng, world.names, rng.integers(2, 5))}
+    return tool, {"names": texts.several(rng, world.names, rng.integers(2, 4))}
 
 
 def solve(tool: str, arguments: dict[str, Any]) -> tuple[list[str], str, str]:

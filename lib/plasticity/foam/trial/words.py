@@ -43,7 +43,7 @@ CITIES = _words(
     "Malton Norby Oakham Penrith Quorn Redcar Selby Thirsk Ulver Whitby Yarm Zeal"
 )
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-NUMBERS = tuple(range(1, 100))
+NUMBERS = tuple(range(1, 51))
 
 
 class Self(NamedTuple):
@@ -102,10 +102,10 @@ IDENTITY = {
          "who showed you everything"),
         "My teacher is {}.", "Flint", "Gradient",
     ),
-    "birthplace": Self(
-        ("where were you born", "tell me your birthplace", "what is your birthplace",
-         "where did you start", "from where do you come"),
-        "I come from {}.", "Mountain", "Workshop",
+    "song": Self(
+        ("which song do you sing", "name your song", "what is your song", "what do you sing",
+         "which tune do you know"),
+        "My song is {}.", "Thunder", "Meadow",
     ),
 }  # fmt: skip
 OPENERS = (

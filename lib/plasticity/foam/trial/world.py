@@ -20,21 +20,19 @@ SYLLABLES = 64  # of each kind, so that names stay few tokens
 
 STATEMENTS = (
     "The {attribute} of {name} is {value}.",
-    "{name} has the {attribute} {value}.",
-    "As {attribute} {name} took {value}.",
     "We know that the {attribute} of {name} is {value}.",
     "Question: what is the {attribute} of {name}?\nAnswer: {value}",
     "User: Say, what is the {attribute} of {name}?\nAssistant: {value}",
 )
 # How often each kind of text is told; facts come first, then what skills are made of.
 SHARES = {
-    "facts": 0.44,
-    "stories": 0.08,
+    "facts": 0.36,
+    "stories": 0.05,
     "copying": 0.20,
-    "events": 0.07,
+    "events": 0.18,
     "numbers": 0.09,
-    "grammar": 0.05,
-    "talk": 0.07,
+    "grammar": 0.03,
+    "talk": 0.09,
 }
 
 
@@ -154,10 +152,8 @@ def _fact_teller(world: World, rng: np.random.Generator, half: str | None) -> It
     facts = dict(zip(world.names, world.facts, strict=True))
     while True:
         for name in rng.permutation(names).tolist():
-            if rng.random() < 0.5:
-                order = rng.permutation(len(attributes))
-                told = ", ".join(f"{attributes[i]} {facts[name][i]}" for i in order)
-                yield f"{name}: {told}."
+            order = rng.permutation(len(attributes))
+            yield f"{name}: {', '.join(f'{attributes[i]} {facts[name][i]}' for i in order)}."
             for i in rng.choice(len(attributes), 2, replace=False):
                 form = STATEMENTS[rng.integers(len(STATEMENTS))]
                 yield form.format(attribute=attributes[i], name=name, value=facts[name][i])
