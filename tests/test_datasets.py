@@ -262,6 +262,35 @@ def test_the_hub_comes_before_the_sample_and_a_broken_download_is_one_error(worl
     assert len(datasets.load("made")["train"]) == 36
 
 
+def test_a_stream_reads_its_first_rows_and_no_more(tmp_path, monkeypatch):
+    packed = tmp_path / "lines.json.gz"
+    with gzip.open(packed, "wt", encoding="utf-8") as file:
+        file.writelines(f'{{"text": "line {n}", "url": "x"}}\n' for n in range(50))
+    asked = []
+
+    class Remote:
+        def open(self, address, mode):
+            asked.append(address)
+            return packed.open(mode)
+
+    monkeypatch.setattr("huggingface_hub.HfFileSystem", Remote)
+    monkeypatch.setattr(hub, "reachable", lambda *_: True)
+    monkeypatch.setattr(paths, "data_folders", list)
+    entry = dict(datasets._entry("c4"))
+    entry["hub"] = entry["hub"] | {"rows": {"train": 40, "validation": 5}}
+    monkeypatch.setattr(datasets, "_entry", lambda _: entry)
+    loaded = datasets.load("c4")
+    assert {split: len(rows) for split, rows in loaded.items()} == {
+        "train": 39, "validation": 1, "test": 5
+    }  # fmt: skip
+    assert loaded["test"]["text"][4] == "line 4" and "url" not in loaded["test"].column_names
+    assert asked[0].startswith(f"datasets/allenai/c4@{entry['hub']['revision']}/en/c4-train.0")
+    assert "stream" in datasets.provenance("c4")["note"]
+    monkeypatch.setattr(Remote, "open", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    with pytest.raises(datasets.DatasetUnavailable, match=r"gone.*run it again"):
+        datasets.load("c4")
+
+
 def test_a_silent_hub_is_not_waited_for(monkeypatch):
     released = threading.Event()
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from toy_masked import toy_model
 
+from plasticity.companion import datasets
 from plasticity.pnn import BertBaselineConfig, BertBaselineForMaskedLM
 from plasticity.pnn.fine_tuning import (
     FineTuningConfig,
@@ -82,6 +83,11 @@ def test_the_majority_is_taken_from_the_training_set():
     assert Task(("a",)).majority_score(train, test) == 0.25
     assert TASKS["glue_cola"].majority_score(train, test) == 0
     assert TASKS["glue_stsb"].majority_score(np.array([1.0, 4.0]), np.array([2.0, 3.0])) == 0
+
+
+def test_every_task_is_in_the_manifest_with_its_columns():
+    for name, task in TASKS.items():
+        assert {*task.columns, "label"} <= set(datasets._entry(name)["columns"])
 
 
 def test_a_regression_is_fitted_to_values():

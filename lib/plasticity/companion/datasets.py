@@ -259,7 +259,8 @@ def _in_folder(name: str, entry: dict, folder: Path, kind: str) -> _Source | Non
 def _on_hub(entry: dict) -> _Source:
     there = entry["hub"]
     place = f"{there['repository']}@{there['revision'][:12]}"
-    contents = {key: there[key] for key in ("repository", "revision", "files")}
+    identity = ("repository", "revision", "files", "rows")
+    contents = {key: there[key] for key in identity if key in there}
     note = _sentences(entry.get("note"), there.get("note"))
     return _Source("hub", place, {}, contents, _kept(entry["splits"], there["files"]), note)
 
@@ -324,12 +325,17 @@ def _on_reachable_hub(entry: dict) -> bool:
     return hub.reachable(entry["repository"], entry["revision"], files)
 
 
-def _fetch(name: str, entry: dict) -> dict[str, list[Path]]:
-    """Return the Hub's files by file split, downloading those that its cache lacks."""
+def _from_hub(name: str, entry: dict) -> dict[str, "pa.Table"]:
+    """Read the Hub's files, downloading what its cache lacks, or the first rows as a stream."""
     where = (entry["repository"], entry["revision"])
     try:
+        if "rows" in entry:
+            return {
+                split: readers.json_lines(hub.first_lines(*where, file, entry["rows"][split]))
+                for split, (file,) in entry["files"].items()
+            }
         return {
-            split: [hub.fetch(*where, file) for file in files]
+            split: readers.read([hub.fetch(*where, file) for file in files])
             for split, files in entry["files"].items()
         }
     except hub.DownloadBroken as error:
@@ -344,8 +350,11 @@ def _tables(name: str, entry: dict) -> dict[str, "pa.Table"]:
     from datasets import ReadInstruction
 
     source = _resolve(name)
-    files = _fetch(name, entry["hub"]) if source.kind == "hub" else source.files
-    raw = {split: readers.read(group).select(entry["columns"]) for split, group in files.items()}
+    if source.kind == "hub":
+        raw = _from_hub(name, entry["hub"])
+    else:
+        raw = {split: readers.read(group) for split, group in source.files.items()}
+    raw = {split: table.select(entry["columns"]) for split, table in raw.items()}
     if "document" in entry:
         raw = readers.with_documents(raw, entry["document"])
     lengths = {split: table.num_rows for split, table in raw.items()}

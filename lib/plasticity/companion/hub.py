@@ -2,6 +2,8 @@
 
 import errno
 import functools
+import gzip
+import itertools
 import os
 import threading
 import urllib.request
@@ -84,7 +86,39 @@ def fetch(repository: str, revision: str, file: str, kind: str = "dataset") -> P
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
             raise
-        raise DownloadBroken(
-            f"the download of {repository} from the Hugging Face Hub broke off ({error}). Fix: run "
-            "it again, what was fetched is kept; or set HF_HUB_OFFLINE=1 to do without the Hub."
-        ) from error
+        raise _broken(repository, error) from error
+
+
+def first_lines(repository: str, revision: str, file: str, count: int) -> list[str]:
+    """Stream the first lines of one gzipped text file of a dataset; the rest is never fetched.
+
+    Parameters
+    ----------
+    repository, revision, file : str
+        Where, which commit, and the path inside it.
+    count : int
+        How many lines, at most.
+
+    Raises
+    ------
+    DownloadBroken
+        If the download broke off.
+    """
+    from huggingface_hub import HfFileSystem
+
+    try:
+        address = f"datasets/{repository}@{revision}/{file}"
+        with (
+            HfFileSystem().open(address, "rb") as packed,
+            gzip.open(packed, "rt", encoding="utf-8") as lines,
+        ):
+            return list(itertools.islice(lines, count))
+    except Exception as error:
+        raise _broken(repository, error) from error
+
+
+def _broken(repository: str, error: Exception) -> DownloadBroken:
+    return DownloadBroken(
+        f"the download of {repository} from the Hugging Face Hub broke off ({error}). Fix: run "
+        "it again, what was fetched is kept; or set HF_HUB_OFFLINE=1 to do without the Hub."
+    )

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,19 @@ def read(files: list[Path]) -> "pa.Table":
         return image_table(pixels[:, :-1].reshape(-1, 28, 28), pixels[:, -1])
     images, labels = sorted((read_idx(file) for file in files), key=np.ndim, reverse=True)
     return image_table(images, labels)
+
+
+def json_lines(lines: list[str]) -> "pa.Table":
+    """Read lines of JSON objects as the rows of a table.
+
+    Examples
+    --------
+    >>> json_lines(['{"text": "one"}', '{"text": "two"}']).num_rows
+    2
+    """
+    import pyarrow as pa
+
+    return pa.Table.from_pylist([json.loads(line) for line in lines])
 
 
 def read_idx(file: Path) -> np.ndarray:
