@@ -79,7 +79,7 @@ def test_sides_are_taken_by_intervals_paired_by_seed(rows):
 def test_on_the_plateau_accuracies_are_not_said_to_be_final(rows):
     rows.loc[rows["metric"] == "accuracy_over_guess", "value"] = 1.0
     text = pnn_ablations.ablations(rows, LABELS)
-    assert "No arm stood 15 points" in text
+    assert "no arm stood 15 points" in text
     assert "who learns earlier, and not who ends up higher" in text
 
 

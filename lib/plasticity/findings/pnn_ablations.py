@@ -88,7 +88,7 @@ def ablations(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
 
 
 def _named(variants: Iterable[str], labels: Mapping[str, str]) -> str:
-    return ", ".join(labels.get(name, name) for name in variants) or "none"
+    return "; ".join(labels.get(name, name) for name in variants) or "none"
 
 
 def _standing(rows: pd.DataFrame) -> str:
@@ -96,7 +96,7 @@ def _standing(rows: pd.DataFrame) -> str:
     worst = chosen.groupby("variant", sort=False)["value"].min()
     clear = worst.index[worst >= CLEAR_OF_PLATEAU]
     tokens = rows.loc[rows["metric"] == "tokens", "value"]
-    count = f"{len(clear)} of {len(worst)} arms" if len(clear) else "No arm"
+    count = f"{len(clear)} of {len(worst)} arms" if len(clear) else "no arm"
     meaning = (
         "so their accuracies can be compared"
         if len(clear) == len(worst)
@@ -127,6 +127,8 @@ def _part(rows: pd.DataFrame, variant: str) -> str:
 
 
 def _direction(found: Interval) -> str:
+    if not found.low <= found.high:
+        return "one seed, so no interval"
     if found.low > 0:
         return "a gain"
     if found.high < 0:
@@ -187,7 +189,8 @@ def _stretch(own: pd.DataFrame, label: str) -> str:
     return (
         f"**{label} {said}**: at the states of training its map stretches the worst direction by "
         f"{mean('jacobian_norm'):.2f} on average, where a contraction stays below 1. Far beyond "
-        f"training small changes {back}: they grow by {mean('spectral_radius'):.3f} a step."
+        f"training small changes {back}: each step multiplies them by "
+        f"{mean('spectral_radius'):.3f}."
     )
 
 
