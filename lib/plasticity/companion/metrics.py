@@ -391,6 +391,7 @@ METRICS: dict[str, Metric] = {
     "halting_saves_compute": Metric("check", HIGHER),
     "fine_tuning_beats_majority": Metric("check", HIGHER),
     "drop_exceeds_sampling_error": Metric("check", HIGHER),
+    "base_is_released": Metric("check", None),
     "percentile_limits_growth": Metric("check", HIGHER),
     "plateau_trigger_fires": Metric("check", HIGHER),
     "newborns_stay_orthogonal": Metric("check", HIGHER),

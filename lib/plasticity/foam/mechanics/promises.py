@@ -138,15 +138,15 @@ def recompilations(events: int = 3) -> float:
     return float(after - before)
 
 
-@torch.no_grad()
 def reload_difference(folder: Path) -> float:
     """Grow, merge, save, load as a plain model; return the largest change of a logit."""
     model = growing_model()
     read_on(model, prepared(model), 0, STEPS)
     model.eval()
     batch = next(batches(TEXT, 16, 4, STEPS))
-    before = model(**batch).logits
-    merged = model.merge_and_unload()
-    merged.save_pretrained(folder)
-    again = type(merged).from_pretrained(folder).eval()
-    return float((again(**batch).logits - before).abs().max())
+    with torch.no_grad():
+        before = model(**batch).logits
+        merged = model.merge_and_unload()
+        merged.save_pretrained(folder)
+        again = type(merged).from_pretrained(folder).eval()
+        return float((again(**batch).logits - before).abs().max())
