@@ -136,7 +136,7 @@ def test_newborns_differ_in_direction_alone_and_only_they_learn():
     lengths, gradients = {}, {}
     for start in births.INITS:
         model = births.grown(plain, start, batch(), 4)
-        lengths[start] = float(model.layers[0].cohorts[0].up.norm(dim=1).mean())
+        lengths[start] = model.layers[0].cohorts[0].up.norm(dim=1).mean().item()
         gradients[start] = births.gradient_at_birth(model, batch())
     assert lengths["gradmax"] == pytest.approx(lengths["random"], rel=1e-3)
     assert lengths["gradmax"] == pytest.approx(lengths["copy_and_noise"], rel=0.2)
@@ -180,6 +180,12 @@ def test_promises_on_one_process(tmp_path):
     assert promises.reload_difference(tmp_path / "merged") < 1e-5
     one, other = promises.growing_model(), promises.growing_model(seed=1)
     assert promises.differences(one, one) == 0 < promises.differences(one, other)
+
+
+def test_the_readmes_settings_have_its_defaults():
+    found = experiment.parameters()
+    assert list(found.values()) == [90.0, 10, 200, 500, False]
+    assert list(findings.parameters(found).index) == list(found)
 
 
 def test_settings_out_of_range_are_named():

@@ -9,6 +9,7 @@ trained on stories; what is new to them are the same stories, every letter moved
 """
 
 import copy
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +33,13 @@ from plasticity.companion.configuration import (
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-STARTS = ("gradmax", "copy_and_noise", "random")
+SETTINGS = (
+    "gradient_percentile",
+    "max_growth_per_step",
+    "growth_cooldown",
+    "maturation_age",
+    "enable_replacement",
+)
 LONG = 100_000  # steps after which nothing is left of the correction of Adam's moments
 EVERY = 4  # steps of training that one point of the curve of firing stands for
 # Widths of the models in which births are made in two ways: matrix libraries sum in blocks, and
@@ -109,6 +116,14 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     frame["value"] = frame["value"].astype(float)
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
+
+
+def parameters() -> dict[str, float | bool]:
+    """Return the README's five settings of growth with the defaults that the library gives them."""
+    from plasticity.foam import GrowableLinear
+
+    names = inspect.signature(GrowableLinear).parameters
+    return {name: names[name].default for name in SETTINGS}
 
 
 @lru_cache(maxsize=4)

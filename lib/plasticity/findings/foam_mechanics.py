@@ -1,5 +1,7 @@
 """What the chapter on growth's mechanics says, made from the numbers."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from plasticity.companion.statistics import (
@@ -14,6 +16,35 @@ GOALS = {"copy_and_noise": 1.5, "random": 2.5}  # GradMax's gradient at birth, a
 STARTS = {"copy_and_noise": "copies with noise", "random": "random newborns"}
 REAL = 1e-5  # a share of a newborn's length below which what is left is rounding
 DOUBLED = 0.1  # how near to 2 a ratio counts as doubled
+
+
+MEANINGS = {
+    "gradient_percentile": "neurons with gradients above it are the sources of newborns",
+    "max_growth_per_step": "newborns of an event, in each layer, at most",
+    "growth_cooldown": "steps between events, at least",
+    "maturation_age": "steps until a neuron learns like all others and may be retired",
+    "enable_replacement": "let newborns take the place of neurons that do nothing (V3)",
+}
+
+
+def parameters(defaults: Mapping[str, float | bool]) -> pd.DataFrame:
+    """Set out the README's settings.
+
+    Parameters
+    ----------
+    defaults : mapping
+        By name, as `foam_mechanics.parameters` returns them.
+
+    Returns
+    -------
+    DataFrame
+        Texts: one row for each setting.
+    """
+    return pd.DataFrame(
+        {"default": [f"{value}" for value in defaults.values()],
+         "what it does": [MEANINGS[name] for name in defaults]},
+        index=list(defaults),
+    )  # fmt: skip
 
 
 def _mean(rows: pd.DataFrame, variant: str, metric: str, split: str, step: int = 0) -> float:
