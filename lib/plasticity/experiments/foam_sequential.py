@@ -87,7 +87,7 @@ def _kept(found: list[dict[tuple[str, str], float]]) -> list[tuple]:
     for stage, skill in enumerate(ORDER[:-1], 1):
         course = [own[skill, "skill_accuracy"] for own in found]
         transfers.append(course[last] - course[stage])
-        losses.append(max(course[stage:last]) - course[last])
+        losses.append(max(course[stage:]) - course[last])
     facts = ("unreplayed", "accuracy")
     at_the_end = [found[last][skill, "skill_accuracy"] for skill in ORDER]
     return [

@@ -193,6 +193,8 @@ class Schedule:
         return min((step + 1) / warmup, (self.steps - step) / max(1, self.steps - warmup))
 
     @property
-    def cooldown(self) -> int:
-        """Steps between growth events."""
-        return max(1, int((GROWN_BY * self.steps - FIRST_EVENT) / max(1, self.events - 1)))
+    def event_steps(self) -> list[int]:
+        """After which steps neurons are born: from the first on which pressure is known."""
+        last = max(FIRST_EVENT, int(GROWN_BY * self.steps))
+        between = (last - FIRST_EVENT) / max(1, self.events - 1)
+        return [FIRST_EVENT + round(n * between) for n in range(self.events)]

@@ -46,7 +46,7 @@ def equip(model: nn.Module, arm: Arm, schedule: Schedule, seed: int) -> nn.Modul
         orthogonalize=arm.orthogonalize,
         max_growth_per_step=births,
         gradient_percentile=max(0.0, min(90.0, 100 * (1 - 1.2 * births / width))),
-        growth_cooldown=FIRST_EVENT if at_once else schedule.cooldown,
+        growth_cooldown=1,  # the schedule says when
         warmup_steps=FIRST_EVENT,
         maturation_age=schedule.steps if arm.freeze_mature else max(1, schedule.steps // 4),
         freeze_mature=arm.freeze_mature,

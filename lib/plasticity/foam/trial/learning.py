@@ -12,7 +12,7 @@ from plasticity.foam.curriculum import CurriculumLearning
 from plasticity.foam.events import GrowthResult
 from plasticity.foam.model import GrowableModel
 from plasticity.foam.replay import MemoryReplayBuffer
-from plasticity.foam.trial.arms import Arm, Schedule
+from plasticity.foam.trial.arms import FIRST_EVENT, Arm, Schedule
 from plasticity.foam.trial.equipping import equip
 from plasticity.foam.trial.penalties import ElasticWeights, NearBase
 from plasticity.foam.trial.scoring import encode_pair
@@ -205,16 +205,17 @@ class _Growing:
 
     def __init__(self, model, lessons: Lessons, arm: Arm, schedule: Schedule, seed: int, pad: int):
         self.model, self.arm = model, arm
-        self.most = 1 if arm.growth == "at_once" else schedule.events
+        self.due = [FIRST_EVENT] if arm.growth == "at_once" else schedule.event_steps
         self.random = random.Random(f"growth {seed}")
         self.lessons, self.pad, self.count = lessons, pad, schedule.growth_rows
 
     def follow(self, learnt: Learnt) -> None:
         """Grow if it is time to; called after each step."""
         self.model.update_loss(learnt.losses[-1])
-        config = self.model.growth_config
-        if len(learnt.events) >= self.most or not self.model.clock.may_grow(config):
+        done = len(learnt.events)
+        if done == len(self.due) or len(learnt.losses) < self.due[done]:
             return
+        config = self.model.growth_config
         begun = time.perf_counter()
         batch = self._rows(self.lessons.new)
         asked = self.arm.replacement and self.arm.replay  # what is dormant on old data too
@@ -257,7 +258,7 @@ class Batches:
         new = _by_difficulty(model, lessons.new, seed, total, pad) if arm.curriculum else shuffled(
             lessons.new, seed
         )  # fmt: skip
-        self.new = Stream(new, schedule.tokens_per_step * (1 - arm.replay))
+        self.new = Stream(new, schedule.tokens_per_step * (1 - arm.replay), least=1)
         self.old = None
         if arm.replay:
             length = sum(map(len, lessons.new)) // len(lessons.new)
@@ -280,6 +281,8 @@ class Stream:
     rows : iterator of Row
     tokens : float
         Due with each call.
+    least : int
+        Rows of each call, also where fewer are due.
 
     Examples
     --------
@@ -288,14 +291,14 @@ class Stream:
     [2, 1, 1, 2, 1, 1]
     """
 
-    def __init__(self, rows: Iterator[Row], tokens: float):
-        self.rows, self.tokens, self.due = rows, tokens, 0.0
+    def __init__(self, rows: Iterator[Row], tokens: float, least: int = 0):
+        self.rows, self.tokens, self.least, self.due = rows, tokens, least, 0.0
 
     def take(self) -> list[Row]:
-        """Return the rows of one call: none, where earlier ones gave more than was due."""
+        """Return the rows of one call: `least`, where earlier ones gave more than was due."""
         self.due += self.tokens
         taken = []
-        while self.due > 0:
+        while self.due > 0 or len(taken) < self.least:
             taken.append(next(self.rows))
             self.due -= len(taken[-1])
         return taken

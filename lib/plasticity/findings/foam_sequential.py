@@ -1,0 +1,156 @@
+"""What the chapter on skills in sequence says, made from the numbers."""
+
+import pandas as pd
+
+from plasticity.companion.statistics import (
+    Interval,
+    mean_interval,
+    paired_difference,
+    summarise,
+    values_by_seed,
+)
+from plasticity.companion.tables import ABSENT, cell
+from plasticity.experiments.foam_sequential import ORDER
+from plasticity.experiments.foam_trial import ALL
+
+LAST = len(ORDER)
+POINTS = "{:+.1f}"
+ARMS = {
+    "full_fine_tuning": "full fine-tuning",
+    "replay_20": "FT + 20 % replay",
+    "ffn_only": "FFN only",
+    "lora": "LoRA",
+    "grow_only": "grow-only",
+    "grow_only_replay": "grow-only + replay",
+    "v3": "V3 replacement",
+    "v3_replay": "V3 + replay",
+    "growth_freeze": "growth-freeze, newborns rest",
+}
+COLUMNS = {
+    **{f"{skill}, at the end": ("skill_accuracy", skill, LAST, "{:.1f}") for skill in ORDER},
+    "all skills": ("skill_accuracy", ALL, LAST, "{:.1f}"),
+    "backward transfer": ("backward_transfer", ALL, LAST, POINTS),
+    "facts kept": ("retention", "unreplayed", LAST, "{:.1f}"),
+    f"{ORDER[0]}, just learnt": ("skill_accuracy", ORDER[0], 1, "{:.1f}"),
+}
+
+
+def measured(rows: pd.DataFrame) -> list[str]:
+    """Return the arms that were measured, in the order of `ARMS`."""
+    found = set(rows["variant"])
+    return [arm for arm in ARMS if arm in found]
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Set out what each arm can do at the end, and what it lost on the way.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``foam_sequential``.
+
+    Returns
+    -------
+    DataFrame
+        Texts, one row for each arm: percent, backward transfer in points.
+    """
+    found = summarise(rows).set_index(["variant", "metric", "split", "step"])
+    lines = {}
+    for arm in measured(rows):
+        line = {}
+        for title, (metric, split, step, form) in COLUMNS.items():
+            key = (arm, metric, split, step)
+            line[title] = ABSENT
+            if key in found.index:
+                line[title] = cell(*found.loc[key, ["mean", "low", "high"]], form)
+        born = rows[(rows["variant"] == arm) & (rows["metric"] == "neurons")]
+        means = born.groupby(["split", "seed"])["value"].sum().groupby("split").mean()
+        line["born"] = f"{means.get('born', 0):.0f}"
+        line["retired"] = f"{means.get('replaced', 0):.0f}"
+        lines[ARMS[arm]] = line
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def sequence(rows: pd.DataFrame) -> str:
+    """Say in Markdown what was kept, failures included.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``foam_sequential``.
+
+    Returns
+    -------
+    str
+        A list of sentences.
+    """
+    sentences = (_forgetting(rows), _only(rows), _single(rows), _retired(rows), _best(rows))
+    return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
+
+
+def _interval(rows: pd.DataFrame, metric: str, arm: str, split: str, step: int) -> Interval:
+    return mean_interval(values_by_seed(rows, metric, arm, split, step).to_numpy())
+
+
+def _said(found: Interval, form: str = POINTS) -> str:
+    return cell(found.mean, found.low, found.high, form)
+
+
+def _side(found: Interval, above: str, below: str, between: str) -> str:
+    return above if found.low > 0 else below if found.high < 0 else between
+
+
+def _forgetting(rows: pd.DataFrame) -> str:
+    own = _interval(rows, "backward_transfer", "full_fine_tuning", ALL, LAST)
+    kept = _interval(rows, "retention", "full_fine_tuning", "unreplayed", LAST)
+    return (
+        f"After three skills in turn, full fine-tuning has changed the earlier two by {_said(own)} "
+        f"points, and keeps {_said(kept, '{:.1f}')} % of the facts."
+    )
+
+
+def _only(rows: pd.DataFrame) -> str:
+    parts = []
+    for metric, split, name in (
+        ("backward_transfer", ALL, "earlier skills"),
+        ("retention", "unreplayed", "facts of the base"),
+    ):
+        found = paired_difference(rows, metric, "grow_only", "v3", split, LAST)
+        side = _side(found, "more", "less", "no more and no less")
+        parts.append(f"{side} of the {name} ({_said(found)} points)")
+    return f"Against V3, grow-only keeps {' and '.join(parts)}."
+
+
+def _single(rows: pd.DataFrame) -> str:
+    found = paired_difference(rows, "skill_accuracy", "v3", "full_fine_tuning", ORDER[0], 1)
+    side = _side(found, "beats", "is beaten by", "neither beats nor is beaten by")
+    return (
+        f"In a single domain, the first skill alone, V3 {side} full fine-tuning: {_said(found)} "
+        "points."
+    )
+
+
+def _retired(rows: pd.DataFrame) -> str:
+    own = rows[(rows["variant"] == "v3") & (rows["metric"] == "neurons")]
+    totals = own.groupby(["split", "seed"])["value"].sum().groupby("split").mean()
+    return (
+        f"V3 found {totals['replaced']:.1f} dormant neurons to retire for {totals['born']:.0f} "
+        "newborns, as means over seeds: neurons behind a SiLU are almost never silent."
+    )
+
+
+def _best(rows: pd.DataFrame) -> str:
+    """Say which arm without old data comes nearest to both ends."""
+    without = [arm for arm in measured(rows) if "replay" not in arm]
+    scores = {
+        arm: (
+            _interval(rows, "skill_accuracy", arm, ALL, LAST).mean,
+            _interval(rows, "retention", arm, "unreplayed", LAST).mean,
+        )
+        for arm in without
+    }
+    skills, facts = (max(scores, key=lambda arm: scores[arm][n]) for n in (0, 1))
+    return (
+        f"Without old data, {ARMS[skills]} can do most at the end ({scores[skills][0]:.1f} % of "
+        f"the skills' items), and {ARMS[facts]} keeps most facts ({scores[facts][1]:.1f} %)."
+    )
