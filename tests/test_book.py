@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from plasticity.companion import claims, paths, results
+from plasticity.companion import claims, figures, paths, results
 from plasticity.companion.book import (
     BuildFailed,
     NotExecuted,
@@ -220,6 +220,18 @@ class TestStage:
         fabricated.write(paths.executed_notebooks("laptop"), "30_pnn_model", bare)
         with pytest.raises(ValueError, match="30_pnn_model, cell 7: a picture without"):
             stage("laptop")
+
+    def test_figures_that_move_share_one_script(self, laptop):
+        moving = fabricated.notebook("30_pnn_model", "laptop")
+        drawn = figures.plotly_script() + '<div id="f"></div><script>Plotly.newPlot("f")</script>'
+        moving.cells[-1].outputs = [fabricated.output("text/html", drawn)]
+        assert list((stage("laptop") / "scripts").iterdir()) == []
+        fabricated.write(paths.executed_notebooks("laptop"), "30_pnn_model", moving)
+        folder = stage("laptop")
+        assert (folder / "scripts/plotly.min.js").read_text(encoding="utf-8")[:9] == "/**\n* plo"
+        page = nbformat.read(folder / "notebooks/30_pnn_model.ipynb", as_version=4)
+        [shown] = [o for cell in page.cells for o in cell.get("outputs", []) if "newPlot" in str(o)]
+        assert shown.data["text/html"].startswith('<script src="../plotly.min.js"></script><div')
 
     @pytest.mark.parametrize(
         ("entry", "message"),

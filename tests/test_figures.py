@@ -8,7 +8,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from plasticity.companion import paths
-from plasticity.companion.figures import save_figure, show
+from plasticity.companion.figures import plotly_script, save_figure, show, show_interactive
 
 ALT = 'Loss falls from 6 to 3; "PNN" lies below BERT & stays there.'
 
@@ -60,3 +60,21 @@ def test_shown_as_one_image_with_its_text(monkeypatch):
     content = base64.b64decode(source.removeprefix("data:image/svg+xml;base64,"))
     assert content == (paths.figures("smoke") / "pnn_loss.svg").read_bytes()
     assert pyplot.get_fignums() == []
+
+
+def test_a_figure_that_moves_is_a_page_and_needs_no_network(monkeypatch, output_root):
+    go = pytest.importorskip("plotly.graph_objects")
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", displayed.append)
+    show_interactive(go.Figure(go.Bar(y=[1, 2])), "pnn_bars", ALT, "smoke")
+    [output] = displayed
+    assert output.data.startswith(plotly_script())
+    shown = output.data.removeprefix(plotly_script())
+    assert html.unescape(re.search(r'<figure aria-label="([^"]*)"', shown)[1]) == ALT
+    page = (output_root / "figures/smoke/pnn_bars.html").read_text(encoding="utf-8")
+    for text in (shown, page):
+        assert "Plotly.newPlot" in text
+        assert set(re.findall(r'src="([^"]*)"', text)) <= {"plotly.min.js"}
+    assert (output_root / "figures/smoke/plotly.min.js").exists()
+    with pytest.raises(ValueError, match="say in a sentence"):
+        show_interactive(go.Figure(), "pnn_bars", " ", "smoke")

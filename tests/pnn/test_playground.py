@@ -15,15 +15,19 @@ from click.testing import CliRunner
 from matplotlib import pyplot as plt
 from safetensors import safe_open
 
-from plasticity.companion import notebooks, paths, profiles, results
+from plasticity.companion import figures, notebooks, paths, profiles, results
 from plasticity.companion.configuration import Runtime
 from plasticity.companion.playground import playground
 from plasticity.experiments import pnn_playground, pnn_refinement
 from plasticity.findings import pnn_playground as findings
 from plasticity.plots import pnn_playground as plots
+from plasticity.plots import pnn_sentence
+from plasticity.pnn import interventions as change_by
+from plasticity.pnn import questions
+from plasticity.pnn.halting import ChangedArgmax, refine_until
 
 CPU = Runtime(device="cpu", workers=1)
-SENTENCE, WORD, STEPS = pnn_playground.FIRST
+SENTENCE, WORD, STEPS = pnn_playground.FIRST[:3]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 PICTURE = ".jupyter-widgets img[alt^='What the model']"
@@ -38,12 +42,12 @@ def shipped():
     return pnn_playground.load()
 
 
-def ask(shipped, sentence=SENTENCE, word=WORD, steps=STEPS):
-    return pnn_playground.answer(*shipped, sentence, word, steps)
+def ask(shipped, sentence=SENTENCE, word=WORD, steps=STEPS, **asked):
+    return questions.answer(*shipped, sentence, word, steps, **asked)
 
 
 def choices(shipped, sentence):
-    found = pnn_playground.words(*shipped, sentence)
+    found = questions.words(*shipped, sentence)
     return [(word.text, number) for number, word in enumerate(found) if word.askable]
 
 
@@ -67,7 +71,7 @@ class TestShipped:
             pnn_playground.load(tmp_path / "other")
 
     def test_has_learnt_to_use_its_context(self, shipped):
-        found = pnn_playground.gallery(*shipped, [s for s, _ in pnn_playground.SENTENCES], STEPS)
+        found = questions.gallery(*shipped, [s for s, _ in pnn_playground.SENTENCES], STEPS)
         right = found.groupby("step")["right"].mean()
         assert right[0] < 0.1 and right[STEPS] > 0.4
 
@@ -91,9 +95,9 @@ class TestAnswer:
     @pytest.mark.parametrize("steps", [0, 1, 4, 12])
     def test_rows_are_whole(self, shipped, steps):
         rows = ask(shipped, steps=steps)
-        model, length = shipped[0], len(pnn_playground.words(*shipped, SENTENCE))
+        model, length = shipped[0], len(questions.words(*shipped, SENTENCE))
         assert sorted(set(rows["step"])) == list(range(steps + 1))
-        assert list(rows.columns) == pnn_playground.COLUMNS
+        assert list(rows.columns) == questions.COLUMNS
         counts = rows.groupby("metric").size()
         assert counts["true_word_probability"] == steps + 1
         assert counts["state_rms"] == (steps + 1) * length
@@ -137,7 +141,7 @@ class TestAnswer:
         np.testing.assert_allclose(few.query(gates)["value"], many.query(gates)["value"])
 
     def test_a_rare_word_cannot_be_asked_for(self, shipped):
-        found = pnn_playground.words(*shipped, "The xylophone's sound 🙂")
+        found = questions.words(*shipped, "The xylophone's sound 🙂")
         assert [word.text for word in found] == ["The", "xylophone", "'", "s", "sound", "🙂"]
         assert [word.askable for word in found][:2] == [True, False]
         assert not found[-1].askable
@@ -170,10 +174,176 @@ class TestAnswer:
 
 
 def drawing(shipped):
-    def draw(sentence, word, steps):
-        return plots.answer(ask(shipped, sentence, word, steps), shipped[0].config.num_steps)
+    def draw(sentence, word, steps, change="nothing"):
+        rows = ask(
+            shipped, sentence, word, steps, interventions=pnn_playground.interventions(change)
+        )
+        return plots.answer(rows, shipped[0].config.num_steps, change)
 
     return draw
+
+
+class TestChanged:
+    def test_what_changes_is_what_was_asked_for(self, shipped):
+        plain = ask(shipped)
+        for name in pnn_playground.CHANGES:
+            rows = ask(shipped, interventions=pnn_playground.interventions(name))
+            same = np.allclose(rows.query("metric == 'state_rms'")["value"], sizes(plain))
+            assert same == (name == "nothing"), name
+            gates = rows.query("metric == 'gate'")["value"]
+            assert (set(gates) == {0.5}) == (name == "gate at one half")
+            assert (set(gates) == {1.0}) == (name == "gate open")
+
+    def test_a_change_at_one_step_leaves_the_steps_before_it(self, shipped):
+        changed = pnn_playground.interventions("attention off", [3])
+        of_states = "metric in ['state_rms', 'true_word_probability']"
+        rows, plain = (
+            ask(shipped, **one).query(of_states) for one in ({"interventions": changed}, {})
+        )
+        moved = rows["value"].to_numpy() != plain["value"].to_numpy()
+        assert set(rows["step"][moved]) == {3, 4}
+
+    def test_a_halved_update_is_half_and_its_gate_is_shown_as_it_was(self, shipped):
+        plain, rows = (
+            ask(shipped, steps=1, interventions=pnn_playground.interventions(name))
+            for name in ("nothing", "update halved")
+        )
+        sizes_of = "metric == 'delta_rms'"
+        np.testing.assert_allclose(
+            2 * rows.query(sizes_of)["value"], plain.query(sizes_of)["value"], rtol=1e-5
+        )
+        gates = "metric == 'gate'"
+        assert rows.query(gates)["value"].tolist() == plain.query(gates)["value"].tolist()
+
+    def test_unknown_names_are_refused(self):
+        with pytest.raises(ValueError, match="change is 'gate'; allowed: 'nothing'"):
+            pnn_playground.interventions("gate")
+        with pytest.raises(ValueError, match="rule is 'soon'; allowed: 'never'"):
+            pnn_playground.stopping_rule("soon")
+
+    @pytest.mark.parametrize("name", pnn_playground.RULES[1:])
+    @pytest.mark.parametrize("change", ["nothing", "gate inverted"])
+    def test_the_rule_stops_where_inference_does(self, shipped, name, change):
+        import torch
+
+        model, tokenizer = shipped
+        rule, changed = pnn_playground.stopping_rule(name), pnn_playground.interventions(change)
+        rows = ask(shipped, steps=12, interventions=changed, rule=rule)
+        ids = torch.tensor([tokenizer.encode(SENTENCE, add_special_tokens=False).ids])
+        hidden = torch.arange(ids.shape[1])[None] == WORD
+        ids[hidden] = tokenizer.token_to_id("[MASK]")
+        with change_by.intervene(model, *changed):
+            halted = refine_until(model, ids, hidden, rule, max_steps=12)
+        enough = rows[rows["metric"] == "enough"]["step"]
+        assert [*enough, 12][0] == int(halted.steps)
+        assert len(rows[rows["metric"] == "unrest"]) == 12
+
+    def test_a_stop_is_drawn_and_told(self, shipped):
+        rows = ask(shipped, steps=8, rule=ChangedArgmax(0.0))
+        [step] = rows.loc[rows["metric"] == "enough", "step"]
+        assert f"would stop after step {step} with *sad*, as after step 8" in findings.path(rows)
+        figure = plots.answer(rows, 4, "gate inverted")
+        assert figure.get_suptitle().endswith("toy.”, gate inverted")
+        assert [*figure.axes[1].lines[-1].get_xdata()] == [step, step]
+        plt.close("all")
+
+    def test_tables_of_changes_and_rules(self, shipped):
+        asked = {
+            name: {"sad": ask(shipped, interventions=pnn_playground.interventions(name))}
+            for name in ("nothing", "attention off")
+        }
+        table = findings.changes(asked, 4)
+        assert table.loc["nothing", "hidden: sad"].startswith("sad (")
+        text = findings.guessed(asked, 4)
+        assert text.startswith("Left as it is, the model guesses **1** of these 1 words")
+        assert text.endswith("0 with attention off.")
+        rules = {
+            name: {"sad": ask(shipped, rule=rule)}
+            for name, rule in (("same", ChangedArgmax(0.0)), ("never", ChangedArgmax(-1.0)))
+        }
+        table = findings.halting(rules)["hidden: sad"]
+        assert table["same"].startswith("step 3: sad (")
+        assert table["never"].startswith("not in 4 steps: sad (")
+
+
+def sizes(rows):
+    return rows.query("metric == 'state_rms'")["value"]
+
+
+class TestUnfolded:
+    def test_agrees_with_one_answer(self, shipped):
+        rows, found = ask(shipped), questions.unfold(*shipped, SENTENCE, [WORD], STEPS)
+        assert found.hidden.tolist() == [place == WORD for place in range(len(found.tokens))]
+        for step in range(STEPS + 1):
+            own = rows[(rows["metric"] == "probability") & (rows["step"] == step)]
+            own = own.nlargest(questions.CANDIDATES, "value")
+            assert own["label"].tolist() == found.words[step, :, WORD].tolist()
+            np.testing.assert_allclose(own["value"], found.chances[step, :, WORD], rtol=1e-5)
+        deltas = rows[rows["metric"] == "delta_rms"].pivot(
+            index="step", columns="index", values="value"
+        )
+        np.testing.assert_allclose(deltas, found.sizes, rtol=1e-5)
+        gates = rows[rows["metric"] == "gate"].pivot(index="step", columns="index", values="value")
+        np.testing.assert_allclose(gates, found.gates[:, WORD], rtol=1e-5)
+
+    def test_hidden_words_are_not_seen(self, shipped):
+        one, other = (
+            questions.unfold(*shipped, SENTENCE.replace("toy", word), [2, 8], 2)
+            for word in ("toy", "ball")
+        )
+        assert (one.chances == other.chances).all()
+        assert one.tokens != other.tokens
+
+    def test_figure_has_a_frame_for_every_step(self, shipped):
+        found = questions.unfold(*shipped, SENTENCE, [2, 8], 6)
+        figure = pnn_sentence.steps(found, trained_steps=4)
+        names = [frame.name for frame in figure.frames]
+        assert names == ["0", "1", "2", "3", "4", "5*", "6*"]
+        assert [step.label for step in figure.layout.sliders[0].steps] == names
+        words, sizes, gates = figure.frames[3].data
+        assert (np.array(words.text) == found.words[3]).all()
+        np.testing.assert_allclose(sizes.y, found.sizes[2], atol=1e-3)
+        assert sorted(np.round(np.array(gates.z)[:, 0], 3)) == sorted(
+            np.round(found.gates[2, 0], 3)
+        )
+        assert np.isnan(np.array(figure.frames[0].data[2].z)).all()
+        with pytest.raises(ValueError, match="0 steps"):
+            pnn_sentence.steps(questions.unfold(*shipped, SENTENCE, [2], 0), 4)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not on PATH")
+def test_the_slider_moves_without_a_network(shipped, tmp_path, monkeypatch):
+    from playwright.sync_api import sync_playwright
+
+    monkeypatch.setenv("PLASTICITY_OUTPUT", str(tmp_path))
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", displayed.append)
+    found = questions.unfold(*shipped, SENTENCE, [2, 8], 6)
+    figures.show_interactive(pnn_sentence.steps(found, 4), "steps", "Steps.", "smoke")
+    (tmp_path / "page.html").write_text(displayed[0].data, encoding="utf-8")
+    shown = "document.getElementById('steps')"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        page.context.set_offline(True)
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto((tmp_path / "page.html").as_uri())
+        page.locator(".slider-rail-touch-rect").wait_for()
+        assert page.evaluate(f"{shown}.layout.sliders[0].active") == 4
+        page.locator(".slider-rail-touch-rect").scroll_into_view_if_needed()
+        rail = page.locator(".slider-rail-touch-rect").bounding_box()
+        page.mouse.move(rail["x"] + 0.17 * rail["width"], rail["y"] + rail["height"] / 2)
+        page.mouse.down()
+        page.wait_for_function(f"{shown}.layout.sliders[0].active === 1")
+        page.mouse.up()
+        page.wait_for_function(f"{shown}.data[0].text[0][2] === '{found.words[1, 0, 2]}'")
+        assert page.locator("figure[aria-label='Steps.']").count() == 1
+        assert errors == []
+        browser.close()
 
 
 class TestShown:
@@ -188,7 +358,7 @@ class TestShown:
         plt.close("all")
 
     def test_figure_of_many_words(self, shipped):
-        found = pnn_playground.gallery(*shipped, [SENTENCE], 5)
+        found = questions.gallery(*shipped, [SENTENCE], 5)
         right, chance = plots.gallery(found, 4).axes
         assert right.lines[0].get_ydata()[-1] == 100 * found.query("step == 5")["right"].mean()
         assert len(chance.lines) == 9 + 2  # words, their mean, the dashed line
@@ -206,7 +376,7 @@ class TestShown:
                         ("true_word_probability", 8, "dog", dog),
                     )
                 ],
-                columns=pnn_playground.COLUMNS,
+                columns=questions.COLUMNS,
             )
 
         text = findings.path(rows([(0.5, 0.1), (0.3, 0.4)]))
@@ -228,7 +398,7 @@ class TestShown:
         assert "2 guesses change: right ones gained 1, right ones lost 1." in text
 
     def test_guesses_are_set_out_by_sentence(self, shipped):
-        found = pnn_playground.gallery(*shipped, [SENTENCE], 2)
+        found = questions.gallery(*shipped, [SENTENCE], 2)
         table = findings.guesses(found, {SENTENCE: "sad"})
         assert list(table.columns) == ["step 0", "step 1", "step 2"]
         assert list(table.index) == ["Lily was [sad] because she lost her favorite toy."]
@@ -274,6 +444,16 @@ class TestWidgets:
         text.value = SENTENCE
         assert picture.value and hidden.layout.display is None
 
+    def test_a_menu_changes_the_picture(self, shipped):
+        menus = {"change": ["nothing", "gate inverted"]}
+        box = playground(
+            lambda s: choices(shipped, s), drawing(shipped), SENTENCE, WORD, 4, 12, menus
+        )
+        *_, menu, _, picture = box.children
+        before = picture.value
+        menu.value = "gate inverted"
+        assert menu.description == "Change" and picture.value != before
+
     def test_no_figure_is_left_open(self, parts):
         assert plt.get_fignums() == []
 
@@ -288,14 +468,14 @@ def test_release_writes_what_can_be_loaded(tmp_path, monkeypatch):
     pnn_playground.release(study, tmp_path / "model")
     model, tokenizer = pnn_playground.load(tmp_path / "model")
     assert model.config.hidden_size == config.hidden_size
-    assert len(pnn_playground.answer(model, tokenizer, "a dog", 0, 2))
+    assert len(questions.answer(model, tokenizer, "a dog", 0, 2))
     card = (tmp_path / "model/README.md").read_text()
     value = study.rows.set_index(["metric", "split", "step"])["value"]
     assert f"| test | {value['accuracy', 'test', 0]:.1f} %" in card
     assert f"| learning_rate | {config.learning_rate} |" in card
     assert "machine-written" in card
     assert f"{value['accuracy', 'test', 0]:.1f} %" in findings.model(study.rows)
-    assert value["answer_seconds", "playground", pnn_playground.MOST_STEPS] < 2
+    assert value["answer_seconds", "playground", questions.MOST_STEPS] < 2
     size = (tmp_path / "model/model/model.safetensors").stat().st_size
     assert value["bytes", "playground", 0] == size
 
@@ -310,7 +490,8 @@ def test_only_a_pnn_can_be_shipped():
 
 def test_the_page_starts_with_the_question_of_its_figure():
     declared = notebooks.declared(paths.NOTEBOOKS / "39_pnn_playground.ipynb")
-    values = tuple(declared[name]["default"] for name in ("sentence", "word", "steps"))
+    names = ("sentence", "word", "steps", "change", "rule")
+    values = tuple(declared[name]["default"] for name in names)
     assert values == pnn_playground.FIRST
 
 

@@ -1,4 +1,4 @@
-"""Saving and showing figures: one name, three file formats, and a text for those who cannot see."""
+"""Saving and showing figures: under one name, with a text for those who cannot see them."""
 
 import base64
 import html
@@ -11,9 +11,12 @@ from plasticity.companion import paths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
 
 # Dates and random identifiers are left out, so that the same figure gives the same files.
 METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+
+LEAST_WIDTH = 640  # pixels, of figures that can be moved
 
 
 def save_figure(figure: "Figure", name: str, alt: str, profile: str) -> list[Path]:
@@ -42,12 +45,7 @@ def save_figure(figure: "Figure", name: str, alt: str, profile: str) -> list[Pat
     """
     import matplotlib  # slow to load, and not needed to name figures
 
-    if not re.fullmatch(r"[a-z0-9_]+", name):
-        raise ValueError(f"name is {name!r}; allowed: lower-case letters, digits and _")
-    if not alt.strip():
-        raise ValueError(f"alt is {alt!r}; say in a sentence what figure {name} shows")
-    folder = paths.figures(profile)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _described(name, alt, profile)
     written = []
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # it is laid out: each format would do so twice again
@@ -57,9 +55,20 @@ def save_figure(figure: "Figure", name: str, alt: str, profile: str) -> list[Pat
             path = folder / f"{name}.{suffix}"
             figure.savefig(path, metadata=metadata, bbox_inches=box, dpi=150)
             written.append(path)
+    return written
+
+
+def _described(name: str, alt: str, profile: str) -> Path:
+    """Write what a figure shows, and return the folder that it belongs into."""
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ValueError(f"name is {name!r}; allowed: lower-case letters, digits and _")
+    if not alt.strip():
+        raise ValueError(f"alt is {alt!r}; say in a sentence what figure {name} shows")
+    folder = paths.figures(profile)
+    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"alt": alt.strip()}, ensure_ascii=False) + "\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    return written
+    return folder
 
 
 def show(figure: "Figure", name: str, alt: str, profile: str) -> None:
@@ -80,3 +89,34 @@ def show(figure: "Figure", name: str, alt: str, profile: str) -> None:
     source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
     text = html.escape(alt.strip(), quote=True)
     display(HTML(f'<img alt="{text}" style="max-width: 100%" src="{source}">'))
+
+
+def plotly_script() -> str:
+    """Return the HTML that brings plotly's own script: megabytes, so that no network is needed."""
+    from plotly.offline import get_plotlyjs
+
+    return f"<script>{get_plotlyjs()}</script>"
+
+
+def show_interactive(figure: "PlotlyFigure", name: str, alt: str, profile: str) -> None:
+    """Save a figure that can be moved as a page, and display it in a notebook.
+
+    The page finds plotly's script beside it, the notebook brings its own; neither asks a network.
+
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+    name, alt, profile : str
+        As for `save_figure`.
+    """
+    from IPython.display import HTML, display
+
+    page = _described(name, alt, profile) / f"{name}.html"
+    config = {"responsive": True, "displayModeBar": False}
+    look = {"auto_play": False, "config": config, "div_id": name}
+    figure.write_html(page, include_plotlyjs="directory", **look)
+    drawn = figure.to_html(include_plotlyjs=False, full_html=False, **look)
+    text = html.escape(alt.strip(), quote=True)
+    wide = f'<div style="min-width: {LEAST_WIDTH}px">{drawn}</div>'  # narrow screens scroll it
+    shown = f'<figure aria-label="{text}" style="margin: 0; overflow-x: auto">{wide}</figure>'
+    display(HTML(plotly_script() + shown))

@@ -14,31 +14,36 @@ if TYPE_CHECKING:
 
 def playground(
     words: Callable[[str], Sequence[tuple[str, int]]],
-    draw: Callable[[str, int, int], "Figure"],
+    draw: Callable[..., "Figure"],
     sentence: str,
     word: int,
     steps: int,
     most_steps: int,
+    menus: Mapping[str, Sequence[str]] | None = None,
 ) -> "VBox":
-    """Return widgets that draw again whenever the sentence, the hidden word or the steps change.
+    """Return widgets that draw again whenever the question changes.
 
     Parameters
     ----------
     words : callable
         From a sentence to its words that can be hidden, each with its number.
     draw : callable
-        From a sentence, the number of its hidden word and the steps to a Figure.
+        From a sentence, the number of its hidden word, the steps, and what is chosen of each menu
+        (by name) to a Figure.
     sentence : str
         The sentence at first.
     word : int
         Number of the word hidden at first; kept when the sentence changes, where it can be hidden.
     steps, most_steps : int
         Steps at first, and the most that can be asked for.
+    menus : mapping of str to sequence of str, optional
+        Further choices, the first of each at first.
 
     Returns
     -------
     ipywidgets.VBox
-        Text, ToggleButtons, IntSlider, a line for messages and the picture. A ValueError of
+        Text, ToggleButtons, IntSlider, a Dropdown for each menu, a line for messages and the
+        picture. A ValueError of
         `draw` becomes a message, and the picture goes.
     """
     import ipywidgets as widgets
@@ -52,7 +57,8 @@ def playground(
     def show(_=None) -> None:
         says = f"What the model makes of the hidden word {hidden.label}, step by step."
         question = text.value, hidden.value or 0, slider.value
-        _answer(lambda: draw(*question), says, message, picture)
+        chosen = {name: menu.value for name, menu in dropdowns.items()}
+        _answer(lambda: draw(*question, **chosen), says, message, picture)
 
     def renew(_=None) -> None:
         kept = hidden.value
@@ -67,13 +73,18 @@ def playground(
     text = widgets.Text(sentence, description="Sentence", continuous_update=False)
     hidden = widgets.ToggleButtons(options=options(), value=word, description="Hide")
     slider = widgets.IntSlider(steps, 0, most_steps, description="Steps", continuous_update=False)
+    dropdowns = {
+        name: widgets.Dropdown(options=list(choices), description=name.capitalize())
+        for name, choices in (menus or {}).items()
+    }
     text.layout.width, hidden.style.button_width = "98%", "auto"
     message, picture = widgets.HTML(), widgets.HTML()
     text.observe(renew, "value")
     hidden.observe(show, "value")
-    slider.observe(show, "value")
+    for control in (slider, *dropdowns.values()):
+        control.observe(show, "value")
     show()
-    return widgets.VBox([text, hidden, slider, message, picture])
+    return widgets.VBox([text, hidden, slider, *dropdowns.values(), message, picture])
 
 
 def board(

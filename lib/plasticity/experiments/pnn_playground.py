@@ -1,4 +1,4 @@
-"""A small PNN to play with: trained once, shipped, and asked about one hidden word at a time.
+"""A small PNN to play with: trained once, shipped, and asked about hidden words of a sentence.
 
 Only the profile ``paper`` trains it. To do so, and to write the released checkpoint with its card:
 ``python -m plasticity.experiments.pnn_playground``.
@@ -7,30 +7,30 @@ Only the profile ``paper`` trains it. To do so, and to write the released checkp
 import shutil
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 import pandas as pd
 
 from plasticity.companion import datasets as corpora
 from plasticity.companion import metrics, paths, profiles, provenance, results
-from plasticity.companion.configuration import Runtime, check_choice, check_range
+from plasticity.companion.configuration import Runtime, check_choice
 from plasticity.experiments import pnn_refinement
+from plasticity.pnn.questions import MOST_STEPS, answer
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
+    from plasticity.pnn.halting import StoppingRule
+    from plasticity.pnn.interventions import Intervention
     from plasticity.pnn.modeling import PnnForMaskedLM
 
 MODEL = paths.RELEASED_CHECKPOINTS / "pnn_stories"
 COMMAND = "python -m plasticity.experiments.pnn_playground"
-MOST_STEPS = 12
-CANDIDATES = 5  # likeliest words that are kept of each step
 REPEATS = 20  # answers timed
-COLUMNS = ["step", "metric", "index", "label", "value"]
 # Written for the page before the model was trained: sentences, and the word to hide in each.
 SENTENCES = (
     ("Lily was sad because she lost her favorite toy.", "sad"),
@@ -38,7 +38,20 @@ SENTENCES = (
     ("The dog was happy because he found his ball in the park.", "ball"),
     ("Tom and his mom went to the park to play with their friends.", "play"),
 )
-FIRST = (SENTENCES[0][0], 2, 4)  # sentence, hidden word and steps that the page shows
+FIRST = (SENTENCES[0][0], 2, 4, "nothing", "never")  # the question that the page answers
+SEVERAL = (2, 5, 8)  # words of that sentence that the page hides all at once
+CHANGES = (
+    "nothing",
+    "gate inverted",
+    "gate at one half",
+    "gate open",
+    "gate of another token",
+    "update halved",
+    "update doubled",
+    "feed-forward network off",
+    "attention off",
+)
+RULES = ("never", "sure enough", "prediction barely moves", "same word as before")
 
 datasets = pnn_refinement.datasets
 
@@ -51,24 +64,6 @@ class Config(pnn_refinement.Config):
         """Check that it is a PNN, the rest as in `pnn_refinement`."""
         super().__post_init__()
         check_choice("architecture", self.architecture, ("pnn",))
-
-
-class Word(NamedTuple):
-    """A word or mark of a sentence.
-
-    Attributes
-    ----------
-    text : str
-        As it was typed.
-    place : int
-        Number of its first token.
-    askable : bool
-        Whether it is one entry of the vocabulary, so that the model can name it.
-    """
-
-    text: str
-    place: int
-    askable: bool
 
 
 def load(folder: Path | None = None) -> tuple["PnnForMaskedLM", "Tokenizer"]:
@@ -105,177 +100,70 @@ def load(folder: Path | None = None) -> tuple["PnnForMaskedLM", "Tokenizer"]:
     return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
-def _encoded(model: "PnnForMaskedLM", tokenizer: "Tokenizer", sentence: str) -> "Encoding":
-    encoding = tokenizer.encode(sentence, add_special_tokens=False)
-    count, longest = len(encoding.ids), model.config.max_position_embeddings
-    if count == 0:
-        raise ValueError(f"sentence is {sentence!r}; allowed: at least one word")
-    if count > longest:
-        raise ValueError(
-            f"sentence has {count} tokens; allowed: 1 to {longest} (a word or mark is one, a rare "
-            "word several)"
-        )
-    return encoding
-
-
-def words(model: "PnnForMaskedLM", tokenizer: "Tokenizer", sentence: str) -> list[Word]:
-    """Split a sentence into the words and marks that `answer` numbers.
+def interventions(change: str, steps: Collection[int] | None = None) -> list["Intervention"]:
+    """Return a change of the playground as interventions on its model.
 
     Parameters
     ----------
-    model, tokenizer
-        As `load` returns them.
-    sentence : str
-
-    Returns
-    -------
-    list of Word
+    change : str
+        One of `CHANGES`.
+    steps : collection of int, optional
+        Steps at which it acts, 1 for the first; all when None.
 
     Raises
     ------
     ValueError
-        If the sentence is empty, or has more tokens than the model has positions.
+        If there is no such change.
+
+    Examples
+    --------
+    >>> [one] = interventions("update halved", steps=[1])
+    >>> one.site, one.steps
+    ('delta', [1])
     """
-    from plasticity.pnn.tokenization import SPECIAL_TOKENS
-
-    encoding = _encoded(model, tokenizer, sentence)
-    starts = [i for i, token in enumerate(encoding.tokens) if not token.startswith("##")]
-    found = []
-    for start, end in zip(starts, [*starts[1:], len(encoding.tokens)], strict=True):
-        text = sentence[encoding.offsets[start][0] : encoding.offsets[end - 1][1]]
-        special = encoding.tokens[start] in SPECIAL_TOKENS
-        found.append(Word(text, start, end == start + 1 and not special))
-    return found
-
-
-def answer(
-    model: "PnnForMaskedLM",
-    tokenizer: "Tokenizer",
-    sentence: str,
-    masked_word: int,
-    num_steps: int,
-) -> pd.DataFrame:
-    """Hide one word of a sentence and follow what the model makes of it, step by step.
-
-    Parameters
-    ----------
-    model, tokenizer
-        As `load` returns them.
-    sentence : str
-        At most `model.config.max_position_embeddings` tokens.
-    masked_word : int
-        Number of the hidden word among `words`, from 0.
-    num_steps : int
-        Refinement steps, 0 to 12; the model may have been trained for fewer.
-
-    Returns
-    -------
-    DataFrame
-        Columns step (0 = embeddings), metric, index, label and value. By metric:
-
-        - ``probability``: of a likely word (`label`, vocabulary number `index`) in the hidden
-          place; the five likeliest of every step.
-        - ``true_word_probability``: of the hidden word.
-        - ``gate``: of dimension `index` in the hidden place, in (0, 1); from step 1.
-        - ``gate_mean``, ``delta_rms`` (from step 1), ``state_rms``: mean gate and root mean
-          squares over the dimensions, of the token `label` in place `index`.
-
-    Raises
-    ------
-    ValueError
-        If the sentence is empty or too long, there is no such word, it is not one entry of the
-        vocabulary, or `num_steps` is out of its range.
-    """
-    check_range("num_steps", num_steps, 0, MOST_STEPS)
-    found = words(model, tokenizer, sentence)
-    check_range("masked_word", masked_word, 0, len(found) - 1)
-    word = found[masked_word]
-    if not word.askable:
-        allowed = ", ".join(f"{number} ({w.text})" for number, w in enumerate(found) if w.askable)
-        raise ValueError(
-            f"masked_word is {masked_word} ({word.text}), which is no single entry of the "
-            f"vocabulary; allowed: {allowed or 'none of this sentence'}"
-        )
-    encoding = _encoded(model, tokenizer, sentence)
-    return _followed(model, tokenizer, encoding, word.place, num_steps)
-
-
-def _followed(model, tokenizer, encoding: "Encoding", place: int, num_steps: int) -> pd.DataFrame:
     import torch
 
-    from plasticity.pnn.tokenization import MASK
+    from plasticity.pnn import interventions as change_by
 
-    ids, tokens = torch.tensor([encoding.ids]), list(encoding.tokens)
-    true_word = tokens[place]
-    ids[0, place], tokens[place] = tokenizer.token_to_id(MASK), MASK
-    asked = {f"output_{name}": True for name in ("hidden_states", "gates", "deltas")}
-    with torch.no_grad():
-        out = model(ids, num_steps=num_steps, **asked)
-        states = torch.cat(out.hidden_states)  # (steps + 1, length, hidden)
-        chances = model.head(states[:, place]).softmax(-1)  # (steps + 1, vocab)
-    likely = chances.topk(CANDIDATES).indices.unique().tolist()
-    rows = []
-    for step, chance in enumerate(chances.tolist()):
-        rows += [
-            (step, "probability", word, tokenizer.id_to_token(word), chance[word])
-            for word in likely
-        ]
-        true_id = encoding.ids[place]
-        rows.append((step, "true_word_probability", true_id, true_word, chance[true_id]))
-
-    def by_token(metric: str, values: Iterable, first_step: int) -> None:
-        for step, value in enumerate(values, first_step):
-            for position, number in enumerate(value.tolist()):
-                rows.append((step, metric, position, tokens[position], number))
-
-    by_token("state_rms", (state.square().mean(-1).sqrt() for state in states), 0)
-    by_token("delta_rms", (delta[0].square().mean(-1).sqrt() for delta in out.deltas), 1)
-    by_token("gate_mean", (gate[0].mean(-1) for gate in out.gates), 1)
-    for step, gate in enumerate(out.gates, 1):
-        rows += [(step, "gate", i, "", value) for i, value in enumerate(gate[0, place].tolist())]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    check_choice("change", change, CHANGES)
+    found = {
+        "gate inverted": ("gate", change_by.opposite),
+        "gate at one half": ("gate", change_by.constant(0.5)),
+        "gate open": ("gate", change_by.constant(1.0)),
+        "gate of another token": (
+            "gate",
+            change_by.shuffle_tokens(torch.Generator().manual_seed(0)),
+        ),
+        "update halved": ("delta", change_by.scale(0.5)),
+        "update doubled": ("delta", change_by.scale(2.0)),
+        "feed-forward network off": ("raw_proposal", change_by.scale(0.0)),
+        "attention off": ("attention", change_by.scale(0.0)),
+    }
+    return [change_by.Intervention(*found[change], steps)] if change in found else []
 
 
-def gallery(
-    model: "PnnForMaskedLM", tokenizer: "Tokenizer", sentences: Iterable[str], num_steps: int
-) -> pd.DataFrame:
-    """Hide every word of some sentences in turn.
+def stopping_rule(name: str) -> "StoppingRule | None":
+    """Return a rule of the playground that says when to stop, or None for ``never``.
 
     Parameters
     ----------
-    model, tokenizer
-        As `load` returns them.
-    sentences : iterable of str
-    num_steps : int
-        As for `answer`.
+    name : str
+        One of `RULES`: an entropy of at most 1 nat, a divergence from the step before of at most
+        0.05 nats, or the same likeliest word.
 
-    Returns
-    -------
-    DataFrame
-        One row for each word that can be hidden (marks left out) and step: columns sentence, word
-        (as typed), step, guess (the likeliest word), guess_probability, true_word_probability and
-        right.
+    Raises
+    ------
+    ValueError
+        If there is no such rule.
     """
-    parts = []
-    for sentence in sentences:
-        for number, word in enumerate(words(model, tokenizer, sentence)):
-            if not (word.askable and word.text.isalpha()):
-                continue
-            rows = answer(model, tokenizer, sentence, number, num_steps)
-            true = rows[rows["metric"] == "true_word_probability"]
-            chances = rows[rows["metric"] == "probability"]
-            best = chances.loc[chances.groupby("step")["value"].idxmax()]
-            part = pd.DataFrame(
-                {
-                    "step": best["step"].to_numpy(),
-                    "guess": best["label"].to_numpy(),
-                    "guess_probability": best["value"].to_numpy(),
-                    "true_word_probability": true["value"].to_numpy(),
-                    "right": best["index"].to_numpy() == true["index"].to_numpy(),
-                }
-            )
-            parts.append(part.assign(sentence=sentence, word=word.text))
-    return pd.concat(parts, ignore_index=True)
+    from plasticity.pnn import halting
+
+    check_choice("rule", name, RULES)
+    return {
+        "sure enough": halting.Entropy(1.0),
+        "prediction barely moves": halting.Divergence(0.05),
+        "same word as before": halting.ChangedArgmax(0.0),
+    }.get(name)
 
 
 def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from plasticity.experiments.pnn_playground import MOST_STEPS
+from plasticity.pnn.questions import MOST_STEPS
 
 
 def model(rows: pd.DataFrame) -> str:
@@ -35,7 +35,7 @@ def path(rows: pd.DataFrame) -> str:
     Parameters
     ----------
     rows : DataFrame
-        As `plasticity.experiments.pnn_playground.answer` returns them.
+        As `plasticity.pnn.questions.answer` returns them.
     """
     chances = rows[rows["metric"] == "probability"]
     best = chances.loc[chances.groupby("step")["value"].idxmax()].set_index("step")
@@ -57,7 +57,88 @@ def path(rows: pd.DataFrame) -> str:
             f" The update {grown}: root mean square {sizes.iloc[0]:.2f} at step 1, "
             f"{sizes.iloc[-1]:.2f} at step {sizes.index[-1]}."
         )
+    for stop in rows.loc[rows["metric"] == "enough", "step"]:
+        kept = "as" if best["label"].loc[stop] == best["label"].loc[last] else "not as"
+        text += f" The rule would stop after step {stop} with *{best['label'].loc[stop]}*, {kept} "
+        text += f"after step {last}."
     return text
+
+
+def changes(found: dict[str, dict[str, pd.DataFrame]], trained_steps: int) -> pd.DataFrame:
+    """Set out what a model answers when a part of it is changed.
+
+    Parameters
+    ----------
+    found : dict of dict of DataFrame
+        Rows as `plasticity.pnn.questions.answer` returns them, by change and hidden word.
+    trained_steps : int
+        The step read.
+
+    Returns
+    -------
+    DataFrame
+        Texts, one row a change, one column a hidden word: the likeliest word and its probability.
+    """
+    texts = {
+        change: {f"hidden: {word}": _guess(rows, trained_steps) for word, rows in own.items()}
+        for change, own in found.items()
+    }
+    return pd.DataFrame.from_dict(texts, orient="index")
+
+
+def guessed(found: dict[str, dict[str, pd.DataFrame]], trained_steps: int) -> str:
+    """Say in Markdown how many hidden words a model still guesses with each change.
+
+    Parameters
+    ----------
+    found, trained_steps
+        As for `changes`.
+    """
+    right = {
+        change: sum(_best(rows, trained_steps)["label"] == word for word, rows in own.items())
+        for change, own in found.items()
+    }
+    count, plain = len(found["nothing"]), right.pop("nothing")
+    told = ", ".join(f"{number} with {change}" for change, number in right.items())
+    return (
+        f"Left as it is, the model guesses **{plain}** of these {count} words after "
+        f"{trained_steps} steps; {told}."
+    )
+
+
+def halting(found: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Set out after which step each rule would stop, and with which word.
+
+    Parameters
+    ----------
+    found : dict of dict of DataFrame
+        Rows as `plasticity.pnn.questions.answer` returns them, by rule and hidden word.
+
+    Returns
+    -------
+    DataFrame
+        Texts, one row a rule, one column a hidden word.
+    """
+    texts = {}
+    for rule, own in found.items():
+        texts[rule] = {}
+        for word, rows in own.items():
+            enough, last = rows[rows["metric"] == "enough"]["step"], rows["step"].max()
+            step = enough.iloc[0] if len(enough) else last
+            when = f"step {step}" if len(enough) else f"not in {last} steps"
+            texts[rule][f"hidden: {word}"] = f"{when}: {_guess(rows, step)}"
+    return pd.DataFrame.from_dict(texts, orient="index")
+
+
+def _guess(rows: pd.DataFrame, step: int) -> str:
+    """Return the likeliest word after a step, with its probability in percent."""
+    best = _best(rows, step)
+    return f"{best['label']} ({100 * best['value']:.0f} %)"
+
+
+def _best(rows: pd.DataFrame, step: int) -> pd.Series:
+    chances = rows[(rows["metric"] == "probability") & (rows["step"] == step)]
+    return chances.loc[chances["value"].idxmax()]
 
 
 def guesses(found: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
@@ -66,7 +147,7 @@ def guesses(found: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
     Parameters
     ----------
     found : DataFrame
-        As `plasticity.experiments.pnn_playground.gallery` returns it.
+        As `plasticity.pnn.questions.gallery` returns it.
     chosen : dict of str to str
         The hidden word, by sentence.
 
@@ -91,7 +172,7 @@ def more_steps(found: pd.DataFrame, trained_steps: int) -> str:
     Parameters
     ----------
     found : DataFrame
-        As `plasticity.experiments.pnn_playground.gallery` returns it.
+        As `plasticity.pnn.questions.gallery` returns it.
     trained_steps : int
     """
     chance = found.groupby("step")["true_word_probability"].mean()

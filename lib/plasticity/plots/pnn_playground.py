@@ -17,15 +17,17 @@ INK = "#333333"
 WIDTH = 10.6  # inches
 
 
-def answer(rows: pd.DataFrame, trained_steps: int) -> Figure:
+def answer(rows: pd.DataFrame, trained_steps: int, change: str = "nothing") -> Figure:
     """Draw what a PNN made of one hidden word.
 
     Parameters
     ----------
     rows : DataFrame
-        As `plasticity.experiments.pnn_playground.answer` returns them.
+        As `plasticity.pnn.questions.answer` returns them.
     trained_steps : int
         Steps that the model was trained for; a dashed line stands after them.
+    change : str
+        What was changed in the model, for the title.
 
     Returns
     -------
@@ -36,7 +38,8 @@ def answer(rows: pd.DataFrame, trained_steps: int) -> Figure:
     steps = int(rows["step"].max())
     with style():
         figure, (guesses, sizes, *strips) = _frame(steps)
-        title = "\n".join(textwrap.wrap(f"“{_sentence(rows)}”", 100))
+        changed = "" if change == "nothing" else f", {change}"
+        title = "\n".join(textwrap.wrap(f"“{_sentence(rows)}”{changed}", 100))
         figure.suptitle(title, x=0.01, y=1 - 0.1 / figure.get_figheight(), ha="left", fontsize=12)
         _guesses(guesses, rows)
         _sizes(sizes, rows)
@@ -47,6 +50,10 @@ def answer(rows: pd.DataFrame, trained_steps: int) -> Figure:
             for axes, place in ((guesses, trained_steps + 0.5), (sizes, trained_steps)):
                 axes.axvline(place, color=INK, linestyle="--", linewidth=1)
             sizes.set_xlabel(f"refinement step (dashed: trained for {trained_steps})")
+        for stop in rows.loc[rows["metric"] == "enough", "step"]:
+            guesses.axvline(stop + 0.5, color=PALETTE[2], linestyle=":", linewidth=2.5)
+            sizes.axvline(stop, color=PALETTE[2], linestyle=":", linewidth=2.5, label="enough")
+            sizes.legend(fontsize=9, loc="upper left")
     return figure
 
 
@@ -159,7 +166,7 @@ def gallery(found: pd.DataFrame, trained_steps: int) -> Figure:
     Parameters
     ----------
     found : DataFrame
-        As `plasticity.experiments.pnn_playground.gallery` returns it.
+        As `plasticity.pnn.questions.gallery` returns it.
     trained_steps : int
         Steps that the model was trained for; a dashed line stands there.
 

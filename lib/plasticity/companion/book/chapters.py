@@ -13,7 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from plasticity.companion import notebooks, paths
+from plasticity.companion import figures, notebooks, paths
 
 PARTS = (
     (range(0, 10), "Data"),
@@ -25,6 +25,7 @@ PARTS = (
 LONG_CELL = 16  # lines of input above which a cell starts folded
 PROGRESS = re.compile(r"\d+%\|.*\||\b\d+(\.\d+)?(it|s|unit)/(s|it|unit)\b")
 DESCRIBED = re.compile(r"""\balt=("\s*[^"\s]|'\s*[^'\s])""")
+PLOTLY = "plotly.min.js"  # in the book's folder, once for all pages
 SMOKE = "smoke profile: a test of the machinery, not a result"
 
 
@@ -202,7 +203,21 @@ def _clean(output: NotebookNode) -> NotebookNode | None:
         return NotebookNode(output, text="\n".join(kept)) if any(kept) else None
     if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
         return None
+    if _interactive(output):
+        shared = f'<script src="../{PLOTLY}"></script>'
+        page = output.data["text/html"].replace(figures.plotly_script(), shared)
+        return NotebookNode(output, data=NotebookNode(output.data, **{"text/html": page}))
     return output
+
+
+def _interactive(output: NotebookNode) -> bool:
+    return "Plotly.newPlot" in output.get("data", {}).get("text/html", "")
+
+
+def interactive(chapter: Chapter) -> bool:
+    """Tell whether a chapter has a figure that needs plotly's script."""
+    cells = chapter.notebook.cells
+    return any(_interactive(output) for cell in cells for output in cell.get("outputs", []))
 
 
 def _require_alternative_text(name: str, index: int, cell: NotebookNode) -> None:

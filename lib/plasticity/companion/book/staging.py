@@ -45,11 +45,21 @@ def stage(profile: str) -> Path:
     shutil.copy(paths.BOOK / "references.bib", folder)
     for chapter in collected:
         chapters.staged(chapter, folder / "notebooks")
+    _write_scripts(folder / "scripts", collected)
     packages = api.write(folder)
     _write_pages(folder, profile, collected)
     (folder / "_toc.yml").write_text(_contents(collected, packages), encoding="utf-8")
     (folder / "_config.yml").write_text(_configuration(profile), encoding="utf-8")
     return folder
+
+
+def _write_scripts(folder: Path, collected: list[chapters.Chapter]) -> None:
+    """Write what interactive figures need; not into _static, which every page would load."""
+    folder.mkdir()
+    if any(chapters.interactive(chapter) for chapter in collected):
+        from plotly.offline import get_plotlyjs
+
+        (folder / chapters.PLOTLY).write_text(get_plotlyjs(), encoding="utf-8")
 
 
 def _write_pages(folder: Path, profile: str, collected: list[chapters.Chapter]) -> None:
