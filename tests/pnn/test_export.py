@@ -1,14 +1,23 @@
-"""The paper's figures 2 and 3 as files: their numbers are those of the rows, and add up."""
+"""What the reference's tools find here: its files of numbers, and its figures under its names."""
 
 import json
 
+import nbformat
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from plasticity.companion import export, results
+from plasticity.companion import export, paths, results
 from plasticity.companion.cli import main
+from plasticity.companion.yaml_files import read_yaml
 
+# The three pictures of the reference's repository, and the ten that its script draws.
+FIGURES = """
+architecture_comparison convergence_no_base gate_activation_no_base
+meg_temporal_patterns optogenetics_suppression brain_activity_patterns dimensionwise_patterns
+token_difficulty_analysis layer_importance_analysis gate_specificity_tests
+layerwise_activity_analysis cross_token_interference gate_entropy_analysis
+"""
 CLASSES = ("easy", "medium", "hard")
 
 
@@ -99,3 +108,11 @@ def test_the_command_writes_them_under_the_references_names(
     assert answer.output.strip() == name
     written = json.loads((tmp_path / name).read_text(encoding="utf-8"))
     assert written == export.FORMS[experiment][1](stored(experiment))
+
+
+@pytest.mark.parametrize("name", FIGURES.split())
+def test_every_figure_of_the_reference_is_drawn_under_its_name(name):
+    entries = read_yaml(paths.BOOK / "source_figures.yaml")["Plastic Neural Networks"]
+    [notebook] = {entry["notebook"] for entry in entries if name in entry.get("figures", ())}
+    cells = nbformat.read(paths.NOTEBOOKS / f"{notebook}.ipynb", as_version=4).cells
+    assert sum(f'"{name}"' in cell.source for cell in cells if cell.cell_type == "code") == 1
