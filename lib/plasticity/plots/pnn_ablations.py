@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from plasticity.plots.style import PALETTE, error_bars, line_with_band, panels, style, with_bounds
 
@@ -83,6 +84,10 @@ def ablations(differences: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         forest.set(title="Loss against PNN's", xlabel="nats a token; left is better")
         _scatter(compute, summary, "flops_per_token", "total", "FLOPs a token, training")
         _scatter(size, summary, "parameters", "encoder", "parameters without embeddings and head")
+        for group, colour in COLOURS.items():
+            compute.plot([], [], "o", color=colour, label=group)
+        compute.plot([], [], "*", color="black", label="PNN")
+        compute.legend(fontsize=7.5)
         compute.set_title("Accuracy and compute")
         size.set_title("Accuracy and size")
     return figure
@@ -103,11 +108,8 @@ def _scatter(axes, summary: pd.DataFrame, cost: str, split: str, name: str) -> N
     front = pd.DataFrame({"cost": costs, "accuracy": accuracy["mean"]}).sort_values("cost")
     front = front[front["accuracy"] == front["accuracy"].cummax()]
     axes.step(front["cost"], front["accuracy"], where="post", color="#999999", lw=1, zorder=0)
-    axes.set(xscale="log", xlabel=name, ylabel="test accuracy, %")
-    for group, colour in COLOURS.items():
-        axes.plot([], [], "o", color=colour, label=group)
-    axes.plot([], [], "*", color="black", label="PNN")
-    axes.legend(fontsize=7.5)
+    axes.set(xlabel=name, ylabel="test accuracy, %")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def beyond(summary: pd.DataFrame, trained_steps: int) -> Figure:
