@@ -33,10 +33,9 @@ ARMS = {
 # As is the custom with lm-evaluation-harness: accuracy of the first, acc_norm of the other.
 QUOTED = {"arc_easy": "", "arc_challenge": "_norm"}
 MEASURES = {"": "accuracy", "_norm": "acc_norm"}
-# What others publish of SmolLM2-135M-Instruct in its own precision, percent: by the harness,
-# zero-shot (model card of lldois/SmolLM2-135M-Reasoning-SLERP-Champion).
-PUBLISHED = {"arc_easy": 54.12, "arc_challenge": 27.73}
-PUBLISHED_MODEL = "smollm2_135m_instruct"
+# What others publish of a model in its own precision, percent, by the harness, zero-shot: here
+# from the model card of lldois/SmolLM2-135M-Reasoning-SLERP-Champion.
+PUBLISHED = {"smollm2_135m_instruct": {"arc_easy": 54.12, "arc_challenge": 27.73}}
 POINTS = "{:+.1f}"
 RESAMPLES = 2000
 
@@ -123,15 +122,25 @@ def skills(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["arm", "family", "mean"])
 
 
-def base_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the base's accuracies with intervals over items, and what others publish."""
+def base_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return the base's accuracies with intervals over items, and what others publish.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``foam_arc``.
+    model : str
+        Which model they are of.
+    """
     lines = {}
     for split in SETS:
         line = {"items": f"{_one(rows, BASE, split, 'rows'):,.0f}"}
         for suffix, name in MEASURES.items():
             found = accuracy(rows, BASE, split, suffix)
             line[f"{name}, %"] = cell(found.mean, found.low, found.high)
-        line["published, unquantised"] = f"{PUBLISHED[split]:.1f} ({MEASURES[QUOTED[split]]})"
+        if model in PUBLISHED:
+            figure = PUBLISHED[model][split]
+            line["published, not quantised"] = f"{figure:.1f} ({MEASURES[QUOTED[split]]})"
         lines[TITLES[split]] = line
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -165,8 +174,8 @@ def arms(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def about_base(rows: pd.DataFrame) -> str:
-    """Say in Markdown what the weights are, and where the base stands."""
+def about_base(rows: pd.DataFrame, model: str) -> str:
+    """Say in Markdown what the weights are, and where the base stands; as in `base_table`."""
     types = rows[rows["variant"].eq(BASE) & rows["metric"].eq("parameter_share")]
     shares = types.groupby("split")["value"].mean().sort_values(ascending=False)
     named = ", ".join(f"{share:.1f} % {kind}" for kind, share in shares.items())
@@ -177,11 +186,12 @@ def about_base(rows: pd.DataFrame) -> str:
         if named
         else "The weights are not quantised."
     )
+    if model not in PUBLISHED:
+        return f"- {quantised}"
     sides = []
-    for split in SETS:
+    for split, figure in PUBLISHED[model].items():
         found = accuracy(rows, BASE, split, QUOTED[split])
-        inside = found.low <= PUBLISHED[split] <= found.high
-        where = "inside" if inside else "outside"
+        where = "inside" if found.low <= figure <= found.high else "outside"
         sides.append(f"{TITLES[split]}'s is {where} our interval")
     return f"- {quantised}\n- Of the published figures, {' and '.join(sides)}."
 

@@ -199,12 +199,16 @@ def test_what_is_said_follows_the_rows(study):
     assert "Lower than the base beyond chance on one set at least: full fine-tuning" in said
     assert "no loss beyond chance on either set: FFN + replay of ARC, growth-freeze" in said
     assert "What growth adds" in said and "not settled" in said
-    assert "80.0 % Q4_1" in findings.about_base(study)
+    assert "80.0 % Q4_1" in findings.about_base(study, "smollm2_135m_instruct")
+    assert "published" not in findings.about_base(study, "random").partition("Published")[2]
     assert "intervals that hold 0" in findings.source(study)
     assert findings.harness(pd.DataFrame()).endswith("beside this scoring.")
     table = findings.arms(study)
     assert table.loc["growth-freeze, no old data", "ARC-Easy accuracy"] == "+0.0"
-    assert set(findings.base_table(study).index) == {"ARC-Easy", "ARC-Challenge"}
+    for model, published in (("random", False), ("smollm2_135m_instruct", True)):
+        base = findings.base_table(study, model)
+        assert set(base.index) == {"ARC-Easy", "ARC-Challenge"}
+        assert ("published, not quantised" in base.columns) == published
     assert findings.verdict(study[study["variant"].eq("base")]) == "No arm has been measured."
 
 
