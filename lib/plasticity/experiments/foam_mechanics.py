@@ -63,13 +63,13 @@ class Config(ExperimentConfig):
     batch_size: int = setting(8, "pieces of a batch")
     base_steps: int = setting(300, "steps that the base learns from stories")
     learning_rate: float = setting(4e-3, "of the base")
-    noise_steps: int = setting(400, "steps of noise that the triggers hear")
+    noise_steps: int = setting(300, "steps of noise that the triggers hear")
     new_steps: int = setting(100, "steps after the text has changed")
     newborns: int = setting(8, "newborns in each layer")
     newborn_rates: tuple[float, ...] = setting((3e-3, 1e-2, 3e-2), "learning rates tried")
     test_batches: int = setting(16, "batches scored")
     recipe_steps: int = setting(820, "steps of the README's loop")
-    event_sizes: tuple[int, ...] = setting((1, 4, 8, 16, 24, 32, 48, 64), "newborns of one event")
+    event_sizes: tuple[int, ...] = setting((1, 4, 16, 32, 64), "newborns of one event")
     widths: tuple[int, ...] = setting(
         (8, 16, 32, 48, 60, 64, 68, 96, 128, 256, 374), "numbers of rows, with 64 inputs"
     )

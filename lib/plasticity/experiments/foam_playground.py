@@ -88,7 +88,8 @@ class Answer(NamedTuple):
     ----------
     question : Question
     pressure : DataFrame
-        Columns layer, neuron, pressure, source (True where newborns were made from it).
+        Before the first event: columns layer, neuron, pressure, and source, True where a newborn
+        of that event was made from it.
     curve : DataFrame
         Columns step, lesson and old: losses in nats a token, on examples of the lesson that were
         not trained on (your own words: on these), and on old texts.
@@ -175,7 +176,8 @@ def answer(question: Question) -> Answer:
     check_range("newborn", question.newborn, 0, len(born) - 1)
     layer, slot = (int(born.loc[question.newborn, name]) for name in ("layer", "slot"))
     excited, written = _portrait(model, layer, slot, _batches(question.lesson, words)[1])
-    sources = set(zip(born["layer"], born["source"], strict=True))
+    first = born[born["event"] == 0]
+    sources = set(zip(first["layer"], first["source"], strict=True))
     marked = [pair in sources for pair in zip(pressure["layer"], pressure["neuron"], strict=True)]
     return Answer(
         question,
@@ -247,16 +249,18 @@ def taught(
     from plasticity.foam.mechanics.reading import mean_loss
 
     batches, scored, old = _batches(lesson, words)
-    model = get_growable_model(copy.deepcopy(load()[0].model), _settings(newborns, events, steps))
+    model = get_growable_model(copy.deepcopy(load()[0].model), _settings(newborns))
     optimizer = model.attach_optimizer(torch.optim.AdamW(model.param_groups(LEARNING_RATE)))
+    due = {LISTENING + steps * number // events for number in range(events)}
     curve, born, pressure = [(0, mean_loss(model, [scored]), mean_loss(model, [old]))], [], None
     model.train()
     for step in range(1, LISTENING + steps + 1):
         optimizer.zero_grad()
         model(**batches[step % len(batches)]).loss.backward()
         optimizer.step()
-        if len(born) < events and model.check_and_grow().born:
+        if step in due:
             pressure = portraits.pressures(model) if pressure is None else pressure
+            model.check_and_grow()
             born.append(step - LISTENING)
         done = step - LISTENING
         if done > 0 and (done % max(1, steps // 10) == 0 or done == steps):
@@ -265,14 +269,14 @@ def taught(
     return model, pressure, pd.DataFrame(curve, columns=["step", "lesson", "old"]), born
 
 
-def _settings(newborns: int, events: int, steps: int):
+def _settings(newborns: int):
     from plasticity.foam import GrowthConfig
 
     return GrowthConfig(
         train_base="none",
         trigger="always",
         warmup_steps=LISTENING,
-        growth_cooldown=max(LISTENING, steps // events),
+        growth_cooldown=1,
         ema_beta=0.5,
         max_growth_per_step=newborns,
         max_growth_ratio=None,

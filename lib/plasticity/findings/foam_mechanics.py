@@ -121,9 +121,10 @@ def orthogonal(rows: pd.DataFrame) -> str:
         f"{same[full].max():.2f}). So it is in a trained model "
         f"({trained['remaining_share']:.0e}, {trained['direction_agreement']:.2f}), and in any "
         "language model, whose blocks have several times more neurons than inputs.",
-        f"Such newborns look diverse (cosine {likeness['orthogonal_all']:.2f} among themselves; "
-        f"copies: {likeness['copies']:.2f}), as random ones do, but have lost their sources "
-        f"({source['orthogonal_all']:.2f}; copies: {source['copies']:.2f}).",
+        f"Among themselves such newborns have a mean cosine of {likeness['orthogonal_all']:.2f} "
+        f"(copies: {likeness['copies']:.2f}), with their sources one of "
+        f"{source['orthogonal_all']:.2f} (copies: {source['copies']:.2f}): rounding has taken the "
+        "place of what was copied.",
         "The cure: orthogonal to the other newborns of the event only (cosine "
         f"{likeness['orthogonal_newborns']:.2f} among themselves, "
         f"{source['orthogonal_newborns']:.2f} with their sources). GradMax's newborns differ by "
@@ -143,6 +144,8 @@ def zeroed(rows: pd.DataFrame) -> str:
     own = rows[rows["variant"] == "zeroed"]
     worst = own.pivot_table(index="split", columns="metric", values="value", aggfunc="max")
     least = own.pivot_table(index="split", columns="metric", values="value", aggfunc="min")
+    order = list(dict.fromkeys(own["split"]))
+    worst, least = worst.loc[order], least.loc[order]
     usable = least.index[(worst["logit_change"] == 0) & (least["newborn_movement"] > 0)]
     dead = worst.index[worst["newborn_movement"] == 0]
     pair = "gate+up"

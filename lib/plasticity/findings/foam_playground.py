@@ -48,7 +48,7 @@ def answer(found: "Answer") -> str:
     return "\n".join(
         f"- {sentence}"
         for sentence in (
-            f"{len(found.born)} newborns: {places}. Their sources are among the "
+            f"{len(found.born)} newborns: {places}. The first ones' sources are among the "
             f"{100 * (1 - top):.0f} % of neurons under the highest pressure.",
             f"In {last['step']:.0f} steps the loss on the lesson went from {first['lesson']:.2f} "
             f"to {last['lesson']:.2f} nats a token, and on old texts from {first['old']:.2f} to "

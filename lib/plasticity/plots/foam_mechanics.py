@@ -58,8 +58,8 @@ def triggers(summary: pd.DataFrame) -> Figure:
         pressure = _select(summary, "triggers", "pressure_beside_past")
         line_with_band(course, pressure, pressure["step"], PALETTE[3], "pressure / its past", "-")
         course.axvline(jump, color="black", lw=1, ls="--")
-        course.annotate("the text changes", (jump, course.get_ylim()[1]), (5, -10),
-                        textcoords="offset points", fontsize=9)  # fmt: skip
+        course.annotate("the text changes", (jump, course.get_ylim()[1]), (-5, -10),
+                        textcoords="offset points", fontsize=9, ha="right")  # fmt: skip
         course.set(title="A trained model reads on", ylabel="nats a byte; ratio")
         course.legend(loc="upper left", ncol=2)
         heard = [

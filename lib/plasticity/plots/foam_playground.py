@@ -68,7 +68,7 @@ def _pressure(axes, pressure: pd.DataFrame) -> None:
             (layer + spread)[chosen],
             s=22,
             color=PALETTE[3],
-            label=None if layer else "newborns were made from these",
+            label=None if layer else "the first newborns' sources",
         )
     axes.set(
         title="Where and why it grew: pressure of every neuron",
@@ -77,7 +77,7 @@ def _pressure(axes, pressure: pd.DataFrame) -> None:
         ylim=(len(layers) - 0.5, -0.5),
     )
     axes.set_yticklabels([f"layer {layer}" for layer in layers])
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower right")
 
 
 def _curve(axes, curve: pd.DataFrame, events: Sequence[int]) -> None:
