@@ -37,6 +37,7 @@ ARMS = {
     "ffn_replay": ("FFN + replay", "feed-forward blocks"),
     "lora": ("LoRA", "adapter"),
     "lora_replay": ("LoRA + replay", "adapter"),
+    "lora_self": ("LoRA + self-made replay", "adapter"),
     "ewc": ("EWC", "held to the base"),
     "kl_to_base": ("KL to base", "held to the base"),
     "self_replay": ("self-made replay", "held to the base"),
@@ -47,6 +48,7 @@ ARMS = {
     "v3": ("V3 replacement", "growth, base trained"),
     "growth_freeze": ("growth-freeze", "growth, base frozen"),
     "growth_freeze_replay": ("growth-freeze + replay", "growth, base frozen"),
+    "growth_freeze_self": ("growth-freeze + self-made replay", "growth, base frozen"),
     "static_width": ("static width", "growth, base frozen"),
     "random_init": ("random start", "growth, base frozen"),
     "random_placement": ("random place", "growth, base frozen"),
@@ -391,20 +393,26 @@ def _share(rows: pd.DataFrame, ending: str) -> str:
         return ""
     kept, acquired = own.loc["kept"], own.loc["acquired"]
     bounds = ["mean", "low", "high"]
-    answer = "does" if kept["low"] > 0 else "is not shown to do"
-    if kept["high"] < 0:
-        answer = "does the opposite:"
+    answer = "is not shown to help or to harm what is kept"
+    if kept["low"] > 0 or kept["high"] < 0:
+        answer = "helps to keep facts" if kept["low"] > 0 else "costs facts"
     return (
-        "Growth itself, given replay and freezing (C1), "
-        f"{answer} anything for what is kept: {cell(*kept[bounds], POINTS)} points of facts, "
-        f"{cell(*acquired[bounds], POINTS)} points of skills."
+        f"Growth itself, given replay and freezing (C1), {answer}: "
+        f"{cell(*kept[bounds], POINTS)} points of facts, {cell(*acquired[bounds], POINTS)} points "
+        "of skills."
     )
 
 
 def _goal(rows: pd.DataFrame, ending: str) -> list[str]:
-    grown, plain, lora = (f"{arm}{ending}" for arm in ("growth_freeze", WAY[0], "lora"))
-    if not _has(rows, grown, plain, lora):
-        return []
+    said = []
+    for grown, lora in (("growth_freeze", "lora"), ("growth_freeze_self", "lora_self")):
+        names = [f"{arm}{ending}" for arm in (grown, WAY[0], lora)]
+        if _has(rows, *names):
+            said += _reached(rows, *names, ARMS[grown][0], ARMS[lora][0])
+    return said
+
+
+def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str) -> list[str]:
     own, full = (values_by_seed(rows, "skill_accuracy", arm, ALL, 0) for arm in (grown, plain))
     share = mean_interval((100 * own / full).dropna().to_numpy())
     reached = "reaches" if share.mean >= SHARE else "does not reach"
@@ -412,9 +420,9 @@ def _goal(rows: pd.DataFrame, ending: str) -> list[str]:
     more = "more than" if change.low > 0 else "less than" if change.high < 0 else "no more than"
     sides = [_interval(rows, "retention", arm, "unreplayed").mean for arm in (grown, lora)]
     return [
-        f"Growth-freeze, without old data, acquires {_said(share)} % of what full fine-tuning does "
-        f"and so {reached} the {SHARE:.0f} % set as the goal.",
-        f"It keeps {more} LoRA with as many parameters: {sides[0]:.1f} % of the base's facts "
+        f"Without old data, {names[0]} acquires {_said(share)} % of what full fine-tuning does and "
+        f"so {reached} the {SHARE:.0f} % set as the goal.",
+        f"It keeps {more} {names[1]}, of as many parameters: {sides[0]:.1f} % of the base's facts "
         f"against {sides[1]:.1f} %, a difference of {_said(change, POINTS)} points.",
     ]
 

@@ -159,7 +159,7 @@ def test_bad_settings_are_refused_by_name(config, bad, message):
 # --- pages ------------------------------------------------------------------------------------
 
 
-def fabricated(level, seeds=3, items=20):
+def fabricated(level, seeds=3, items=12):
     """Return rows of every arm on both bases; ``level`` gives (acquired, kept) of a variant."""
     rng, lines = np.random.default_rng(0), []
     for arm, ending, seed in itertools.product(ARMS, findings.BASES, range(seeds)):
@@ -225,7 +225,7 @@ def test_tables_hold_every_arm(rows):
 
 def test_sentences_follow_the_numbers(rows):
     said = findings.verdict(rows)
-    assert "is not shown to do anything" in said and "reaches the 95 %" in said
+    assert "is not shown to help" in said and "reaches the 95 %" in said
 
     def growth_helps(arm, ending):
         acquired, kept = replay_does_it(arm, ending)
@@ -233,7 +233,8 @@ def test_sentences_follow_the_numbers(rows):
         return acquired, kept + (5 if ARMS[arm].grows else 0)
 
     said = findings.verdict(fabricated(growth_helps))
-    assert "does anything" in said and "does not reach" in said and "keeps more than LoRA" in said
+    assert "helps to keep facts" in said and "does not reach" in said
+    assert "keeps more than LoRA," in said
 
 
 def test_a_part_of_the_arms_makes_a_page_too(rows):

@@ -107,6 +107,8 @@ ARMS: dict[str, Arm] = {
     "growth_freeze": Arm(**FROZEN),
     "reference_recipe": Arm(train="ffn", growth="gradual", replay=0.2),
     "growth_freeze_replay": Arm(**FROZEN, replay=0.2),
+    "growth_freeze_self": Arm(**FROZEN, replay=0.2, replay_from="self"),
+    "lora_self": Arm(train="lora", replay=0.2, replay_from="self"),
     "v3": Arm(train="ffn", growth="gradual", replay=0.2, replacement=True),
     "static_width": Arm(train="newborns", growth="at_once"),
     "random_init": Arm(**FROZEN, init="random"),
@@ -117,7 +119,10 @@ ARMS: dict[str, Arm] = {
     "self_replay": Arm(replay=0.2, replay_from="self"),
     "curriculum": Arm(curriculum=True),
 }
-"""A0 to A17 of the specification, the cells of growth x replay x freezing, and the curriculum."""
+"""A0 to A17 of the specification, the cells of growth x replay x freezing, and the curriculum.
+
+Two more have no old data either: growth-freeze and LoRA that rehearse what the base writes itself.
+"""
 
 SEQUENCE: dict[str, Arm] = {
     "full_fine_tuning": ARMS["full_fine_tuning"],

@@ -258,11 +258,11 @@ class Batches:
         new = _by_difficulty(model, lessons.new, seed, total, pad) if arm.curriculum else shuffled(
             lessons.new, seed
         )  # fmt: skip
-        self.new = Stream(new, schedule.tokens_per_step * (1 - arm.replay), least=1)
+        self.new = RowStream(new, schedule.tokens_per_step * (1 - arm.replay), least=1)
         self.old = None
         if arm.replay:
             length = sum(map(len, lessons.new)) // len(lessons.new)
-            self.old = Stream(
+            self.old = RowStream(
                 _replayed(model, lessons, arm, seed, length), schedule.tokens_per_step * arm.replay
             )
 
@@ -273,7 +273,7 @@ class Batches:
         return collate([*new, *old], self.pad, self.device), sum(map(len, new))
 
 
-class Stream:
+class RowStream:
     """Gives rows so that, in the long run, each call gives as many tokens as are due.
 
     Parameters
@@ -286,7 +286,7 @@ class Stream:
 
     Examples
     --------
-    >>> stream = Stream(shuffled([Row((1, 2, 3))], 0), tokens=4)
+    >>> stream = RowStream(shuffled([Row((1, 2, 3))], 0), tokens=4)
     >>> [len(stream.take()) for _ in range(6)]
     [2, 1, 1, 2, 1, 1]
     """
