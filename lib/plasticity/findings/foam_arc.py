@@ -1,7 +1,6 @@
 """What the chapter on ARC says, made from the numbers."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,6 @@ from plasticity.experiments.foam_arc import (
     SOURCE,
     SOURCE_FIGURES,
     SOURCE_ITEMS,
-    Config,
-    models,
 )
 
 TITLES = {"arc_easy": "ARC-Easy", "arc_challenge": "ARC-Challenge"}
@@ -119,7 +116,8 @@ def changes(rows: pd.DataFrame) -> pd.DataFrame:
 def skills(rows: pd.DataFrame) -> pd.DataFrame:
     """Return each arm's share of right answers over the three skills, for the figure."""
     lines = [(*ARMS[v], _one(rows, v, ALL, "skill_accuracy")) for v in measured(rows)]
-    return pd.DataFrame(lines, columns=["arm", "family", "mean"])
+    table = pd.DataFrame(lines, columns=["arm", "family", "mean"])
+    return table.assign(base=_one(rows, BASE, ALL, "skill_accuracy"))
 
 
 def base_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -196,23 +194,20 @@ def about_base(rows: pd.DataFrame, model: str) -> str:
     return f"- {quantised}\n- Of the published figures, {' and '.join(sides)}."
 
 
-def not_measured(configs: Iterable[Config]) -> str:
-    """Say in Markdown why nothing is measured here, and how to measure it.
+def not_measured(model: str) -> str:
+    """Say in Markdown that nothing was measured here, and how to measure it.
 
     Parameters
     ----------
-    configs : iterable of Config
-        What would be.
+    model : str
+        A key of ``data/models.yaml``.
     """
-    said = ["Nothing was measured here: set `arc` to `True` (`plasticity run 15 -p arc True`)."]
-    for name in sorted({name for config in configs for name in models(config)}):
-        try:
-            found = weights.provenance(name)
-        except weights.ModelUnavailable as missing:
-            said.append(f"First, {missing}")
-        else:
-            said.append(f"The weights of {found['title']} are at hand ({found['source']}).")
-    return " ".join(said)
+    said = "Nothing was measured here: set `arc` to `True` (`plasticity run 15 -p arc True`). "
+    try:
+        found = weights.provenance(model)
+    except weights.ModelUnavailable as missing:
+        return f"{said}First, {missing}"
+    return f"{said}The weights of {found['title']} are at hand ({found['source']})."
 
 
 def verdict(rows: pd.DataFrame) -> str:

@@ -26,7 +26,7 @@ def changes(table: pd.DataFrame, skills: pd.DataFrame, titles: dict[str, str]) -
         (points beside the base), source (the reference's change) and unseen (the half-width of
         what so many items as the reference had cannot tell from no change).
     skills : DataFrame
-        One row for each arm: arm, family, mean (percent of answers right).
+        One row for each arm: arm, family, mean (percent of answers right), base (the base's).
     titles : dict
         Title of each test set's panel.
 
@@ -34,7 +34,8 @@ def changes(table: pd.DataFrame, skills: pd.DataFrame, titles: dict[str, str]) -
     -------
     Figure
         One line an arm; bars are 95 % intervals over items, paired with the base. The grey band is
-        what the reference's number of items could not have seen; the diamond is its own change.
+        what the reference's number of items could not have seen; the diamond is its own change. The
+        dotted line is what the base answers of the skills.
     """
     arms = skills["arm"].tolist()
     with style():
@@ -45,6 +46,7 @@ def changes(table: pd.DataFrame, skills: pd.DataFrame, titles: dict[str, str]) -
         heights = np.arange(len(arms))
         colours = [FAMILIES[family] for family in skills["family"]]
         axes[-1].barh(heights, skills["mean"], color=colours, height=0.55)
+        axes[-1].axvline(skills["base"].iloc[0], color="black", lw=1, ls=":")
         axes[-1].set(title="New skills", xlabel="answers right, %", xlim=(0, 100))
         for axis in axes:
             axis.set_yticks(heights, arms if axis is axes[0] else [""] * len(arms))
@@ -59,8 +61,13 @@ def _changes(axis, own: pd.DataFrame, title: str) -> None:
     axis.axvline(0, color="black", lw=0.8)
     axis.plot([source], [-0.45], "D", color=FAINT, ms=6, clip_on=False, zorder=3)
     axis.annotate(
-        "the source's", (source, -0.45), xytext=(-6, 0), textcoords="offset points",
-        ha="right", va="center", fontsize=7.5, color=FAINT,
+        "the source's", (source, -0.45), xytext=(6, 0), textcoords="offset points",
+        va="center", fontsize=7.5, color=FAINT,
+    )  # fmt: skip
+    axis.annotate(
+        f"±{unseen:.0f}: not to be told from 0 by as many items as the source's", (0, 0),
+        xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+        ha="center", fontsize=7, color=FAINT,
     )  # fmt: skip
     for height, (_, found) in enumerate(own.iterrows()):
         bounds = error_bars(found.to_frame().T.astype({"mean": float, "low": float, "high": float}))

@@ -223,5 +223,5 @@ def test_figure_has_a_line_for_each_arm(study):
 def test_without_weights_the_page_says_how_to_get_them(monkeypatch):
     monkeypatch.setattr(paths, "data_folders", lambda: [paths.ROOT / "nowhere"])
     monkeypatch.setattr(models.hub, "reachable", lambda *_: False)
-    said = findings.not_measured([experiment.Config()])
+    said = findings.not_measured("smollm2_135m_instruct")
     assert "-p arc True" in said and "plasticity data smollm2_135m_instruct --fetch" in said
