@@ -384,10 +384,12 @@ def gate_entropy_analysis(summary: pd.DataFrame) -> Figure:
     with style():
         figure, (classes, steps, area) = panels(3, 1.2 * WIDTH, HEIGHT)
         found = _released(summary, *places)
-        _bars(classes, found, list(names), list(CLASSES.values()))
-        classes.set(title="Last step, as released", ylabel="entropy, nats")
-        margin = 0.2 * max(found["high"].max() - found["low"].min(), 0.01)
-        classes.set_ylim(found["low"].min() - margin, found["high"].max() + margin)
+        # Points: differences are small beside the values, and bars would have to start at 0.
+        for place, (mean, error) in enumerate(zip(found["mean"], error_bars(found).T, strict=True)):
+            colour = CLASSES[names[place]]
+            classes.errorbar(place, mean, error[:, None], fmt="o", color=colour, capsize=4, ms=9)
+        classes.set(title="Last step, as released", ylabel="entropy, nats", xlim=(-0.5, 2.5))
+        classes.set_xticks(range(len(names)), names)
         for title, colour in (("right", GREEN), ("wrong", ORANGE)):
             for model, mark in (("trained", "o-"), ("untrained", ":")):
                 own = _points(summary, "gate_entropy", f"{title}, {model}")
