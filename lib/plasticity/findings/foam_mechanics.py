@@ -276,6 +276,11 @@ def births(rows: pd.DataFrame) -> str:
             for other, name in STARTS.items()
         ]
         sentences.append(f"Loss {when}: newborns of GradMax are {' and '.join(parts)}.")
+    if all("neither" in _beside(rows, "loss_after_growth", "gradmax", other) for other in STARTS):
+        sentences.append(
+            "AdamW divides the size of a gradient out, so a larger one at birth is no faster "
+            "learning by itself: what remains of it is its direction."
+        )
     claim = _beside(rows, "loss_after_growth", "copy_and_noise", "random")
     sentences.append(
         f"The README's claim is of copies beside random newborns: they end {claim}. Each start had "
