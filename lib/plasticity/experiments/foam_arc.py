@@ -51,7 +51,7 @@ class Config(ExperimentConfig):
     items: int = setting(0, "items of each test set, drawn once for all arms; 0 = all")
     skill_items: int = setting(20, "test examples of each skill")
     examples: int = setting(1000, "training examples of each skill")
-    steps: int = setting(60, "steps of the optimizer")
+    steps: int = setting(40, "steps of the optimizer")
     tokens_per_step: int = setting(256, "new and old tokens of a step")
     learning_rate: float = setting(1e-4, "at its highest")
     events: int = setting(2, "growth events")
