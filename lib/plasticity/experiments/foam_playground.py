@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from plasticity.companion import metrics
+from plasticity.companion import metrics, paths
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
@@ -23,6 +23,7 @@ from plasticity.companion.configuration import (
     check_range,
     setting,
 )
+from plasticity.experiments import foam_base
 
 if TYPE_CHECKING:
     from plasticity.foam import GrowableModel
@@ -133,20 +134,24 @@ def datasets(config: Config) -> tuple[str, ...]:
     return ()
 
 
+def models(config: Config) -> tuple[str, ...]:
+    """Return the models that a run reads: the base, where one is shipped."""
+    name = foam_base.released_name(BASE)
+    return (name,) if (paths.RELEASED_CHECKPOINTS / name).is_dir() else ()
+
+
 @lru_cache(maxsize=1)
 def load() -> tuple["Base", bool]:
     """Return the base, and whether it is the shipped one; copy its model before changing it."""
-    from plasticity.experiments import foam_base
     from plasticity.foam.trial.bases import Base
     from plasticity.foam.trial.language import build_model, train_tokenizer
     from plasticity.foam.trial.world import build_world, pretraining_texts
 
-    try:
+    if models(Config()):
         return foam_base.load(BASE), True
-    except FileNotFoundError:
-        world = build_world()
-        tokenizer = train_tokenizer(pretraining_texts(world, 400), 512)
-        return Base(build_model("XS", len(tokenizer)), tokenizer, world), False
+    world = build_world()
+    tokenizer = train_tokenizer(pretraining_texts(world, 400), 512)
+    return Base(build_model("XS", len(tokenizer)), tokenizer, world), False
 
 
 def answer(question: Question) -> Answer:
