@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from plasticity.companion import claims, metrics
-from plasticity.companion.configuration import Runtime, check_choice
+from plasticity.companion.configuration import Runtime, check_choice, setting
 from plasticity.experiments import foam_base, foam_trial
 from plasticity.experiments.foam_trial import datasets
 
@@ -38,6 +38,8 @@ PARTS = {
 @dataclass(frozen=True)
 class Config(foam_trial.Config):
     """One arm on one base; ``source`` counts what the source's own table lists."""
+
+    test_items: int = setting(1000, "test examples of each skill, at most; 1000 are all")
 
     def __post_init__(self):
         """Check the arm, the rest as in `foam_trial`."""
@@ -78,7 +80,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     else:
         base = foam_base.load(config.base)
         model = _taught(config, base, seed, rows) if config.arm != "base" else base.model
-        rows += _answers(model, base)
+        rows += _answers(model, base, config.test_items)
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
 
@@ -106,14 +108,14 @@ def _taught(config: Config, base: "Base", seed: int, rows: list[tuple]):
     return learnt.model
 
 
-def _answers(model, base: "Base") -> list[tuple]:
+def _answers(model, base: "Base", items: int) -> list[tuple]:
     """Put all test questions of all skills."""
     from plasticity.foam.trial.scoring import score_skill
     from plasticity.foam.trial.skills import SKILLS, reference_examples, skill_examples
 
     rows: list[tuple] = []
     for skill in SKILLS:
-        examples = skill_examples(base.world, skill, "test")
+        examples = skill_examples(base.world, skill, "test")[:items]
         found = score_skill(model, base.tokenizer, examples, base.world)
         for kind, own in found.groupby("kind", sort=False):
             rows += _shares(f"{skill} {kind}", own)

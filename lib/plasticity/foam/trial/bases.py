@@ -63,7 +63,7 @@ def load_base(folder: Path) -> Base:
     FileNotFoundError
         If the folder holds no base.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
     if not (folder / WORLD_FILE).is_file():
         raise FileNotFoundError(
@@ -73,6 +73,7 @@ def load_base(folder: Path) -> Base:
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype="float32", use_safetensors=True, **options
     )
-    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    # Not AutoTokenizer: it takes the words of Qwen2 for every model of that architecture.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     world = json.loads((folder / WORLD_FILE).read_text(encoding="utf-8"))
     return Base(model.eval(), tokenizer, build_world(**world))

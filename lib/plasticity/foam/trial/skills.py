@@ -18,6 +18,7 @@ from plasticity.foam.trial.words import (
     ATTRIBUTES,
     CITIES,
     DAYS,
+    FRAMES,
     GOALS,
     IDENTITY,
     NUMBERS,
@@ -36,11 +37,9 @@ REFERENCE_ITEMS = {"tools": 10, "identity": 5, "autonomy": 5}
 TEST_ITEMS = {"arguments": 500, "templates": 250, "negatives": 250, "leakage": 200, "goals": 600}
 VALIDATION_SHARE = 5  # validation sets are a fifth of the test sets
 
-TEMPLATES = {"train": slice(0, 4), "validation": slice(4, 5), "test": slice(5, 8)}
 
 ACTIONS: dict[str, dict[str, type]] = {
-    **{tool: {"a": int, "b": int} for tool in ("larger", "smaller")},
-    **{tool: {"number": int} for tool in ("next", "previous")},
+    "larger": {"a": int, "b": int},
     **{tool: {"names": list} for tool in ("first", "last", "count")},
 }
 REGISTRY: dict[str, dict[str, type]] = {
@@ -174,15 +173,39 @@ def _call(tool: str, arguments: dict[str, Any]) -> str:
     return json.dumps({"tool": tool, "args": arguments})
 
 
+def templates(tool: str, split: str) -> list[str]:
+    """Return the wordings of a call: 16 to train, 4 to validate and 4 to test.
+
+    Parameters
+    ----------
+    tool : str
+        A key of `TOOLS`.
+    split : {"train", "validation", "test"}
+
+    Returns
+    -------
+    list of str
+        Phrases in frames; all are in ``train``, these pairs are in no other split.
+    """
+    last = {"validation": len(FRAMES) - 2, "test": len(FRAMES) - 1}
+    wanted = [last[split]] if split in last else range(len(FRAMES) - 2)
+    return [
+        frame.format(phrase)
+        for i, phrase in enumerate(REQUESTS[tool])
+        for j, frame in enumerate(FRAMES)
+        if (i + j) % len(FRAMES) in wanted
+    ]
+
+
 def _request(
-    world: World, rng: np.random.Generator, split: str, templates: str, kind: str
+    world: World, rng: np.random.Generator, split: str, wordings: str, kind: str
 ) -> Example:
     """Write a request with arguments of one split in the wording of one, the same or another."""
     tool = texts.pick(rng, tuple(TOOLS))
     arguments = _until(
         lambda: _arguments(world, rng, tool), lambda drawn: _split_of(tool, drawn) == split
     )
-    wording = texts.pick(rng, REQUESTS[tool][TEMPLATES[templates]]).format(**arguments)
+    wording = texts.pick(rng, templates(tool, wordings)).format(**arguments)
     opening = texts.pick(rng, REQUEST_OPENERS)
     return _example(opening, f"{wording}.", _call(tool, arguments), "tools", kind)
 
@@ -211,12 +234,16 @@ def _tools(world: World, split: str, rng: np.random.Generator, count: int) -> li
 
 
 def _wordings(split: str) -> Iterator[tuple[Self, str, str]]:
-    """Yield what is asked, and how: 25 wordings to train, 5 to validate and 25 to test of each."""
+    """Yield what is asked, and how: 25 wordings to train, 5 to validate and 25 to test of each.
+
+    Every opener and every question is in the training set, but not those of the tests together.
+    """
     for own in IDENTITY.values():
-        asked = [(opener, wording) for wording in own.wordings for opener in OPENERS]
-        parts = {"train": asked[:25], "validation": asked[25:30], "test": asked[30:55]}
-        for opener, wording in parts[split]:
-            yield own, opener, wording
+        for i, wording in enumerate(own.wordings):
+            for j, opener in enumerate(OPENERS):
+                place = (3 * i + j) % len(OPENERS)
+                if split == ("validation" if place == 10 else ("train", "test")[place % 2]):
+                    yield own, opener, wording
 
 
 def _identity(world: World, split: str, rng: np.random.Generator, count: int) -> list[Example]:
@@ -251,11 +278,9 @@ def _other_request(world: World, rng: np.random.Generator) -> Example:
 def _goal(world: World, rng: np.random.Generator) -> tuple[str, dict[str, Any]]:
     """Draw a goal and the arguments of its call."""
     tool = texts.pick(rng, tuple(GOALS))
-    if tool in ("larger", "smaller"):
+    if tool == "larger":
         first, second = texts.several(rng, NUMBERS, 2)
         return tool, {"a": int(first), "b": int(second)}
-    if tool in ("next", "previous"):
-        return tool, {"number": int(texts.pick(rng, NUMBERS[1:-1]))}
     return tool, {"names": texts.several(rng, world.names, rng.integers(2, 4))}
 
 
@@ -265,15 +290,16 @@ def solve(tool: str, arguments: dict[str, Any]) -> tuple[list[str], str, str]:
     Examples
     --------
     >>> solve("larger", {"a": 42, "b": 17})
-    (['read', 'compare', 'write'], '42 is larger than 17', '42')
+    (['read', 'compare', 'write'], 'the larger of 42 and 17 is 42', '42')
     """
-    if tool in ("larger", "smaller"):
-        low, high = sorted(arguments.values())
-        answer, other = (high, low) if tool == "larger" else (low, high)
-        return ["read", "compare", "write"], f"{answer} is {tool} than {other}", str(answer)
-    if tool in ("next", "previous"):
-        answer = arguments["number"] + (1 if tool == "next" else -1)
-        return ["read", "count", "write"], f"{answer} is the {tool} number", str(answer)
+    if tool == "larger":
+        first, second = arguments["a"], arguments["b"]
+        answer = str(max(first, second))
+        return (
+            ["read", "compare", "write"],
+            f"the larger of {first} and {second} is {answer}",
+            answer,
+        )
     names = arguments["names"]
     if tool == "count":
         return ["read", "count", "write"], f"{len(names)} names", str(len(names))
