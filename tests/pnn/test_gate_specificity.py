@@ -121,6 +121,9 @@ def test_the_chapter_is_made_of_the_rows(rows):
     assert "The conclusion does not survive" in text  # the model chooses nothing
     assert list(findings.structured(rows).index) == list(experiment.STRUCTURED)
     assert len(findings.random_changes(rows)) == 12
+    trained = rows[rows["variant"] == "pnn"]
+    assert "untrained** model was not measured" in findings.specificity(trained)
+    assert "untrained" not in findings.structured(trained)
     for seeds in (rows, rows[rows["seed"] == 0]):
         summary = statistics.summarise(seeds)
         for figure in (
@@ -130,3 +133,18 @@ def test_the_chapter_is_made_of_the_rows(rows):
         ):
             figure.canvas.draw()
             plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("lows", "says"),
+    [
+        ((0.5, 0.1), "in 2 of 2 seeds, so which dimensions are open depends on the token"),
+        ((0.5, -0.1), "in 1 of 2 seeds, so a fixed profile may be all that matters"),
+    ],
+)
+def test_the_token_matters_where_every_seed_is_clear(rows, lows, says):
+    changed = rows.copy()
+    for seed, low in enumerate(lows):
+        own = (changed["metric"] == "drop_difference_low") & (changed["seed"] == seed)
+        changed.loc[own, "value"] = low
+    assert says in findings.specificity(changed)
