@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plasticity.companion import export
+from plasticity.companion import export, profiles, results
 from plasticity.companion.configuration import Runtime
 from plasticity.companion.results_files import checked_rows
 from plasticity.companion.statistics import summarise
@@ -275,6 +275,16 @@ def test_the_gentlest_setting_of_the_good_ones_is_chosen():
     figure = plots.trials(found, {"unsaturated": "One", "saturated": "Other"})
     assert len(figure.axes) == 2
     plt.close(figure)
+
+
+@pytest.mark.parametrize("profile", ["laptop", "paper"])
+def test_every_setting_is_the_one_that_its_trials_chose(profile):
+    trials = tuning.trials(results.load("foam_tuning", "paper").rows)
+    tried = {config.variant: config for config in profiles.configs("foam_tuning", "paper")}
+    trial = {config.variant: config for config in profiles.configs("foam_trial", profile)}
+    for variant, value in trials[trials["chosen"]].set_index("variant")["value"].items():
+        if variant in trial:
+            assert getattr(trial[variant], tried[variant].tuned) == value, variant
 
 
 def sequence_rows(seeds=3):
