@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from plasticity.companion import claims, metrics
-from plasticity.companion.configuration import Runtime, check_choice, setting
+from plasticity.companion.configuration import Runtime, setting
 from plasticity.experiments import foam_base, foam_trial
 from plasticity.experiments.foam_trial import datasets
 
@@ -41,12 +41,12 @@ class Config(foam_trial.Config):
 
     test_items: int = setting(1000, "test examples of each skill, at most; 1000 are all")
 
-    def __post_init__(self):
-        """Check the arm, the rest as in `foam_trial`."""
-        super().__post_init__()
+    @property
+    def allowed_arms(self) -> tuple[str, ...]:
+        """What `arm` may be."""
         from plasticity.foam.trial.arms import ARMS
 
-        check_choice("arm", self.arm, (SOURCE, *ARMS))
+        return (SOURCE, *ARMS)
 
 
 def models(config: Config) -> tuple[str, ...]:

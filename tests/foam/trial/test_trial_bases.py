@@ -6,7 +6,7 @@ import torch
 
 from plasticity.companion import claims, paths, results
 from plasticity.companion.configuration import Runtime
-from plasticity.experiments import foam_base, foam_skills
+from plasticity.experiments import foam_base, foam_skills, foam_trial
 from plasticity.findings import foam_base as base_findings
 from plasticity.findings import foam_skills as findings
 from plasticity.foam.trial import language, world
@@ -21,7 +21,7 @@ FEW = {"probe_items": 20, "curve_items": 12, "held_out_texts": 20, "length": 48,
 @pytest.fixture(scope="module")
 def tiny():
     """A base that has read nothing."""
-    made = world.build_world(seed=1, entities=16)
+    made = world.build_world(seed=1, entities=64)
     tokenizer = language.train_tokenizer(world.pretraining_texts(made, 1000), 400)
     return Base(language.build_model("XS", len(tokenizer)), tokenizer, made)
 
@@ -164,6 +164,9 @@ def learnt(tiny):
     """Rows of a few steps on a base that has read nothing."""
     patch = pytest.MonkeyPatch()
     patch.setattr(foam_base, "load", lambda name: tiny)
+    caches = (foam_trial.exam_of, foam_trial.lessons_of)
+    for cache in caches:
+        cache.cache_clear()
     settings = {"steps": 2, "tokens_per_step": 128, "examples": 12, "evaluations": 1}
     settings |= {"progress_items": 8, "test_items": 30, "newborns": 2, "events": 1}
     parts = []
@@ -177,6 +180,8 @@ def learnt(tiny):
         rows = foam_skills.run(config, 0, paths.ROOT, Runtime())
         parts.append(rows.assign(variant=variant, seed=0))
     patch.undo()
+    for cache in caches:
+        cache.cache_clear()
     return pd.concat(parts, ignore_index=True)
 
 

@@ -223,6 +223,12 @@ def test_answers_of_goals(tool, arguments, answer):
     assert skills.solve(tool, arguments)[2] == answer
 
 
+def test_a_world_with_too_few_people_is_refused():
+    with pytest.raises(ValueError, match="more entities"):
+        for seed in range(20):
+            skills.skill_examples(build_world(seed=seed, entities=4), "tools", "test")
+
+
 @pytest.mark.parametrize(("skill", "split"), [("cooking", "test"), ("tools", "dev")])
 def test_unknown_skills_and_splits_are_refused(skill, split):
     with pytest.raises(ValueError, match="allowed"):

@@ -49,6 +49,7 @@ REGISTRY: dict[str, dict[str, type]] = {
 PLAN = re.compile(r"<plan>((?: \d+\. [^<>]+?)+) <act> ([^<>]+) <check> ([^<>]+) <done> ([^<>]+)")
 STEP = re.compile(r" (\d+)\. ")
 LEAST_STEPS = 2
+DRAWS = 2000  # tries to find arguments of a split
 BASE_VALUES = {own.base.casefold() for own in IDENTITY.values()}
 NEW_VALUES = {own.new.casefold() for own in IDENTITY.values()}
 
@@ -148,9 +149,13 @@ def _split_of(*parts: Any) -> str:
 
 def _until(draw: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
     """Draw until something wanted is drawn."""
-    while not wanted(found := draw()):
-        pass
-    return found
+    for _ in range(DRAWS):
+        if wanted(found := draw()):
+            return found
+    raise ValueError(
+        f"none of {DRAWS} draws belongs to the split, as the world has too few people; "
+        "build it with more entities"
+    )
 
 
 def _example(opening: str, request: str, response: str, skill: str, kind: str) -> Example:
