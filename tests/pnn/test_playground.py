@@ -178,7 +178,7 @@ def drawing(shipped):
         rows = ask(
             shipped, sentence, word, steps, interventions=pnn_playground.interventions(change)
         )
-        return plots.answer(rows, shipped[0].config.num_steps, change)
+        return plots.answer(rows, shipped[0].config.num_steps, findings.change(change, 0))
 
     return draw
 
@@ -195,7 +195,7 @@ class TestChanged:
             assert (set(gates) == {1.0}) == (name == "gate open")
 
     def test_a_change_at_one_step_leaves_the_steps_before_it(self, shipped):
-        changed = pnn_playground.interventions("attention off", [3])
+        changed = pnn_playground.interventions("attention off", 3)
         of_states = "metric in ['state_rms', 'true_word_probability']"
         rows, plain = (
             ask(shipped, **one).query(of_states) for one in ({"interventions": changed}, {})
@@ -218,6 +218,8 @@ class TestChanged:
     def test_unknown_names_are_refused(self):
         with pytest.raises(ValueError, match="change is 'gate'; allowed: 'nothing'"):
             pnn_playground.interventions("gate")
+        with pytest.raises(ValueError, match="at is 13; allowed: 0 to 12"):
+            pnn_playground.interventions("gate open", 13)
         with pytest.raises(ValueError, match="rule is 'soon'; allowed: 'never'"):
             pnn_playground.stopping_rule("soon")
 
@@ -490,7 +492,7 @@ def test_only_a_pnn_can_be_shipped():
 
 def test_the_page_starts_with_the_question_of_its_figure():
     declared = notebooks.declared(paths.NOTEBOOKS / "39_pnn_playground.ipynb")
-    names = ("sentence", "word", "steps", "change", "rule")
+    names = ("sentence", "word", "steps", "change", "at", "rule")
     values = tuple(declared[name]["default"] for name in names)
     assert values == pnn_playground.FIRST
 

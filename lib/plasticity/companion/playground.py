@@ -19,7 +19,7 @@ def playground(
     word: int,
     steps: int,
     most_steps: int,
-    menus: Mapping[str, Sequence[str]] | None = None,
+    menus: Mapping[str, Sequence] | None = None,
 ) -> "VBox":
     """Return widgets that draw again whenever the question changes.
 
@@ -36,8 +36,8 @@ def playground(
         Number of the word hidden at first; kept when the sentence changes, where it can be hidden.
     steps, most_steps : int
         Steps at first, and the most that can be asked for.
-    menus : mapping of str to sequence of str, optional
-        Further choices, the first of each at first.
+    menus : mapping of str to sequence, optional
+        Further choices, texts or pairs of text and value; the first of each at first.
 
     Returns
     -------

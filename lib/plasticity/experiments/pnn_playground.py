@@ -7,7 +7,6 @@ Only the profile ``paper`` trains it. To do so, and to write the released checkp
 import shutil
 import statistics
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ import pandas as pd
 
 from plasticity.companion import datasets as corpora
 from plasticity.companion import metrics, paths, profiles, provenance, results
-from plasticity.companion.configuration import Runtime, check_choice
+from plasticity.companion.configuration import Runtime, check_choice, check_range
 from plasticity.experiments import pnn_refinement
 from plasticity.pnn.questions import MOST_STEPS, answer
 
@@ -38,7 +37,7 @@ SENTENCES = (
     ("The dog was happy because he found his ball in the park.", "ball"),
     ("Tom and his mom went to the park to play with their friends.", "play"),
 )
-FIRST = (SENTENCES[0][0], 2, 4, "nothing", "never")  # the question that the page answers
+FIRST = (SENTENCES[0][0], 2, 4, "nothing", 0, "never")  # the question that the page answers
 SEVERAL = (2, 5, 8)  # words of that sentence that the page hides all at once
 CHANGES = (
     "nothing",
@@ -100,24 +99,24 @@ def load(folder: Path | None = None) -> tuple["PnnForMaskedLM", "Tokenizer"]:
     return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
-def interventions(change: str, steps: Collection[int] | None = None) -> list["Intervention"]:
+def interventions(change: str, at: int = 0) -> list["Intervention"]:
     """Return a change of the playground as interventions on its model.
 
     Parameters
     ----------
     change : str
         One of `CHANGES`.
-    steps : collection of int, optional
-        Steps at which it acts, 1 for the first; all when None.
+    at : int
+        The step at which it acts, 1 for the first; every step when 0.
 
     Raises
     ------
     ValueError
-        If there is no such change.
+        If there is no such change, or `at` is not from 0 to 12.
 
     Examples
     --------
-    >>> [one] = interventions("update halved", steps=[1])
+    >>> [one] = interventions("update halved", at=1)
     >>> one.site, one.steps
     ('delta', [1])
     """
@@ -126,6 +125,8 @@ def interventions(change: str, steps: Collection[int] | None = None) -> list["In
     from plasticity.pnn import interventions as change_by
 
     check_choice("change", change, CHANGES)
+    check_range("at", at, 0, MOST_STEPS)
+    steps = [at] if at else None
     found = {
         "gate inverted": ("gate", change_by.opposite),
         "gate at one half": ("gate", change_by.constant(0.5)),

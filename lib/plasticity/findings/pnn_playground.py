@@ -64,6 +64,24 @@ def path(rows: pd.DataFrame) -> str:
     return text
 
 
+def change(name: str, at: int) -> str:
+    """Say what is changed in a model, and at which step; empty where nothing is.
+
+    Parameters
+    ----------
+    name, at
+        As for `plasticity.experiments.pnn_playground.interventions`.
+
+    Examples
+    --------
+    >>> change("gate open", 1), change("gate open", 0), change("nothing", 1)
+    ('gate open at step 1', 'gate open', '')
+    """
+    if name == "nothing":
+        return ""
+    return f"{name} at step {at}" if at else name
+
+
 def changes(found: dict[str, dict[str, pd.DataFrame]], trained_steps: int) -> pd.DataFrame:
     """Set out what a model answers when a part of it is changed.
 

@@ -17,7 +17,7 @@ INK = "#333333"
 WIDTH = 10.6  # inches
 
 
-def answer(rows: pd.DataFrame, trained_steps: int, change: str = "nothing") -> Figure:
+def answer(rows: pd.DataFrame, trained_steps: int, change: str = "") -> Figure:
     """Draw what a PNN made of one hidden word.
 
     Parameters
@@ -27,7 +27,7 @@ def answer(rows: pd.DataFrame, trained_steps: int, change: str = "nothing") -> F
     trained_steps : int
         Steps that the model was trained for; a dashed line stands after them.
     change : str
-        What was changed in the model, for the title.
+        What was changed in the model, for the title; empty where nothing was.
 
     Returns
     -------
@@ -38,8 +38,8 @@ def answer(rows: pd.DataFrame, trained_steps: int, change: str = "nothing") -> F
     steps = int(rows["step"].max())
     with style():
         figure, (guesses, sizes, *strips) = _frame(steps)
-        changed = "" if change == "nothing" else f", {change}"
-        title = "\n".join(textwrap.wrap(f"“{_sentence(rows)}”{changed}", 100))
+        title = ", ".join(filter(None, (f"“{_sentence(rows)}”", change)))
+        title = "\n".join(textwrap.wrap(title, 100))
         figure.suptitle(title, x=0.01, y=1 - 0.1 / figure.get_figheight(), ha="left", fontsize=12)
         _guesses(guesses, rows)
         _sizes(sizes, rows)
