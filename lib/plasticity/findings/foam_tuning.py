@@ -1,10 +1,14 @@
 """Which setting of each arm was chosen for the trial, made from the numbers of all trials."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from plasticity.experiments.foam_trial import ALL
 from plasticity.findings.foam_trial import ARMS, BASES, SATURATED
 
+IDENTITY = ["variant", "base", "arm", "family", "trial", "value"]
+OUTCOMES = ["acquisition", "retention", "chosen"]
 WITHIN = 2.0  # points of an arm's best acquisition that the gentlest setting may lack
 
 
@@ -20,6 +24,8 @@ def trials(rows: pd.DataFrame) -> pd.DataFrame:
         Columns variant, base, arm (name), family, trial, value, acquisition, retention, chosen;
         means over seeds.
     """
+    if rows.empty:
+        return pd.DataFrame(columns=[*IDENTITY, *OUTCOMES])
     wanted = {
         "acquisition": (ALL, ("exact_answers",)),
         "retention": ("unreplayed", ("fact_accuracy",)),
@@ -40,6 +46,57 @@ def trials(rows: pd.DataFrame) -> pd.DataFrame:
         gentle = good["value"].idxmax() if variant in strengths else good["value"].idxmin()
         table.loc[gentle, "chosen"] = True
     return table
+
+
+def chosen(found: pd.DataFrame, configs: Sequence) -> str:
+    """Say in Markdown which settings were chosen, and for which arms none was tried yet.
+
+    Parameters
+    ----------
+    found : DataFrame
+        As `trials` returns it.
+    configs : sequence of foam_trial.Config
+        Of the trial that takes the settings over.
+
+    Returns
+    -------
+    str
+        A list of sentences.
+    """
+    best = found[found["chosen"]]
+    counts = found.groupby("variant")["trial"].count()
+    names = [f"{own.arm} ({own.base} base): {own.value:g}" for own in best.itertuples()]
+    number = str(counts.min()) if counts.nunique() == 1 else f"{counts.min()} to {counts.max()}"
+    arms = {config.variant.removesuffix(SATURATED) for config in configs}
+    missing = sorted(ARMS[a][0] for a in arms - set(best["variant"]) if a in ARMS and a != "base")
+    sentences = [f"Chosen, from {number} trials of each arm: {'; '.join(names)}."]
+    if missing:
+        sentences.append(
+            "No trials of their own are stored yet of these, which take the setting of the arm "
+            f"that they are most like: {', '.join(missing)}."
+        )
+    other = [own for own in BASES.values() if own not in set(best["base"])]
+    if other:
+        sentences.append(f"On the {other[0]} base all arms learn with the settings chosen here.")
+    sentences += [_better(found, base) for base in best["base"].unique()]
+    return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
+
+
+def _better(found: pd.DataFrame, base: str, growth: str = "growth_freeze") -> str:
+    """Say how many trials of other arms are behind a trial of growth-freeze in both measures."""
+    both = ["acquisition", "retention"]
+    of_base = found[found["base"] == base]
+    grown = of_base[of_base["arm"] == ARMS[growth][0]][both].to_numpy()
+    if not len(grown):
+        return ""
+    parts = []
+    for arm, own in of_base[of_base["arm"] != ARMS[growth][0]].groupby("arm", sort=False):
+        behind = sum((grown >= point).all(axis=1).any() for point in own[both].to_numpy())
+        parts.append(f"{behind} of {len(own)} of {arm}")
+    return (
+        f"On the {base} base a trial of {ARMS[growth][0]} is at least as good in both measures as "
+        f"{', '.join(parts)}."
+    )
 
 
 def _ending(variant: str) -> str:

@@ -272,6 +272,9 @@ def test_the_gentlest_setting_of_the_good_ones_is_chosen():
     found = tuning.trials(tuning_rows())
     chosen = found[found["chosen"]].set_index("variant")["value"]
     assert chosen.to_dict() == {"lora": 100.0, "ewc_saturated": 10.0}
+    said = tuning.chosen(found, [foam_trial.Config(variant="ewc", arm="ewc")])
+    assert "LoRA (unsaturated base): 100;" in said and "most like: EWC" in said
+    assert tuning.trials(tuning_rows()[:0]).empty
     figure = plots.trials(found, {"unsaturated": "One", "saturated": "Other"})
     assert len(figure.axes) == 2
     plt.close(figure)
