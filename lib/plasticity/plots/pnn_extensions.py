@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from plasticity.plots.style import PALETTE, error_bars, line_with_band, panels, style, with_bounds
 
@@ -141,5 +142,6 @@ def fine_tuning(summary: pd.DataFrame, score: str) -> Figure:
         axes.axvline(majority, color="black", lw=1, label="always the commonest answer")
         axes.set_yticks(range(len(shown)), [TASKS[name][0] for name in shown])
         axes.set(xlabel=score, ylim=(-0.6, len(shown) - 0.4))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.legend(fontsize=7.5)
     return figure
