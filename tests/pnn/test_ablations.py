@@ -1,5 +1,6 @@
 """The experiments behind ablations and extensions: arms, verdicts, and runs at smoke."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -140,6 +141,16 @@ def test_settings_out_of_range_are_named(build, message):
 def test_a_dataset_that_is_no_task_is_refused():
     with pytest.raises(ValueError, match="dataset is 'stories'; allowed: glue_cola"):
         pnn_transfer.run(pnn_transfer.Config(dataset="stories"), 0, None, CPU)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
+def test_halting_and_fine_tuning_take_models_that_pnn_refinement_trains(profile):
+    trained = profiles.configs("pnn_refinement", profile)
+    names = [field.name for field in dataclasses.fields(pnn_refinement.Config)]
+    found = [c for c in profiles.configs("pnn_extensions", profile) if c.task == "halting"]
+    for config in [*found, *profiles.configs("pnn_transfer", profile)]:
+        own = {name: getattr(config, name) for name in names} | {"variant": config.arm}
+        assert pnn_refinement.Config(**own) in trained
 
 
 @pytest.mark.slow

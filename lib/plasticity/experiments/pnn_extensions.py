@@ -36,6 +36,7 @@ class Config(pnn_refinement.Config):
     """One extension. Settings of `pnn_refinement` name the model that halting stops."""
 
     task: str = setting("halting", "halting or vision")
+    arm: str = setting("pnn", "halting: the arm of pnn_refinement whose model is stopped")
     sequences: int = setting(1000, "halting: sequences of each split, at most")
     halting_texts: int = setting(2000, "halting: training sequences that the unit learns from")
     thresholds: int = setting(8, "halting: thresholds tried of each rule")
@@ -101,7 +102,8 @@ def _halting(config: Config, seed: int, runtime: Runtime) -> list[tuple]:
     """Sweep every rule on validation texts, choose one, and score and time that on test texts."""
     from plasticity.pnn.halting import ChangedArgmax, Divergence, Entropy, Learned, learn_to_halt
 
-    model, corpus = pnn_refinement.trained_model(config, seed, runtime)
+    arm = replace(config, variant=config.arm)
+    model, corpus = pnn_refinement.trained_model(arm, seed, runtime)
     model.requires_grad_(False)
     unit = learn_to_halt(
         model,

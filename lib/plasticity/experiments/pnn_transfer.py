@@ -5,7 +5,7 @@ linear layer on its mean state, each with its own best learning rate of equally 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from plasticity.experiments import pnn_refinement
 class Config(pnn_refinement.Config):
     """A pre-trained arm of `pnn_refinement`, and the task that it is fine-tuned on."""
 
+    arm: str = setting("pnn", "the arm of pnn_refinement that is fine-tuned")
     dataset: str = setting("glue_cola", "a task of GLUE or SuperGLUE in data/manifest.yaml")
     pretrained: bool = setting(True, "start from the trained model, or from a fresh one")
     examples: int = setting(10_000_000, "training examples, at most")
@@ -138,10 +139,11 @@ def _classifier(config: Config, task, seed: int, runtime: Runtime):
 
     from plasticity.pnn.fine_tuning import SequenceClassifier
 
+    arm = replace(config, variant=config.arm)
     if config.pretrained:
-        model, _ = pnn_refinement.trained_model(config, seed, runtime)
+        model, _ = pnn_refinement.trained_model(arm, seed, runtime)
     else:
-        model, _ = pnn_refinement.untrained_model(config, seed)
+        model, _ = pnn_refinement.untrained_model(arm, seed)
     torch.manual_seed(seed)
     return SequenceClassifier(model, task.num_labels).train()
 
