@@ -14,9 +14,11 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from plasticity.companion import metrics, models, paths, results
 from plasticity.companion.configuration import Runtime
 from plasticity.experiments import foam_arc as experiment
+from plasticity.experiments import foam_arc_harness
 from plasticity.findings import foam_arc as findings
 from plasticity.foam.trial.arc import arc_examples, arc_questions
-from plasticity.foam.trial.language import train_tokenizer
+from plasticity.foam.trial.language import build_model, train_tokenizer
+from plasticity.foam.trial.scoring import score_choices
 from plasticity.plots import foam_arc as plots
 
 CPU = Runtime(device="cpu", workers=1)
@@ -225,3 +227,23 @@ def test_without_weights_the_page_says_how_to_get_them(monkeypatch):
     monkeypatch.setattr(models.hub, "reachable", lambda *_: False)
     said = findings.not_measured("smollm2_135m_instruct")
     assert "-p arc True" in said and "plasticity data smollm2_135m_instruct --fetch" in said
+
+
+def test_scores_are_those_of_the_harness_itself(tmp_path):
+    pytest.importorskip("lm_eval")
+    rows = [row(n, 3 + n % 3) for n in range(12)]
+    tokenizer = train_tokenizer([each["question"] for each in rows], 300)
+    model = build_model("XS", len(tokenizer))
+    Dataset.from_list(rows).to_parquet(tmp_path / "test.parquet")
+    theirs = foam_arc_harness.harness_scores(
+        model, tokenizer, "arc_easy", tmp_path / "test.parquet"
+    )
+    own = score_choices(model, tokenizer, arc_questions(rows, "arc_easy"))
+    assert theirs["acc"].tolist() == own["correct"].tolist()
+    assert theirs["acc_norm"].tolist() == own["correct_norm"].tolist()
+
+
+def test_without_the_harness_its_check_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(foam_arc_harness, "PEER", "no_such_package")
+    with pytest.raises(ModuleNotFoundError, match=r"plasticity\[peers\]"):
+        foam_arc_harness.run(foam_arc_harness.Config(), 0, tmp_path, CPU)
