@@ -124,13 +124,25 @@ def _knows(rows: pd.DataFrame, variant: str) -> list[str]:
 
 
 def _compared(rows: pd.DataFrame) -> list[str]:
+    """Say how full the saturated base is, beside one that was told more."""
     found = capacity(rows).set_index("variant")
-    if not {"unsaturated", "saturated"} <= set(found.index):
-        return []
-    first, second = found.loc["unsaturated"], found.loc["saturated"]
-    more = "more" if second["known"] > first["known"] else "no more"
-    return [
-        f"In as large a model the world of the saturated base has {second['facts']:,.0f} facts in "
-        f"place of {first['facts']:,.0f}; it holds {second['bits']:.3f} bits of them in a "
-        f"parameter, beside {first['bits']:.3f}: {more} facts in the same weights."
-    ]
+    sentences = []
+    if {"unsaturated", "saturated"} <= set(found.index):
+        first, second = found.loc["unsaturated"], found.loc["saturated"]
+        sentences.append(
+            f"In as many weights, the saturated base was told {second['facts']:,.0f} facts instead "
+            f"of {first['facts']:,.0f} and knows {second['known']:,.0f} in place of "
+            f"{first['known']:,.0f}: {second['bits']:.3f} bits in a parameter, not "
+            f"{first['bits']:.3f}."
+        )
+    if {"overfull", "saturated"} <= set(found.index):
+        second, third = found.loc["saturated"], found.loc["overfull"]
+        told, known = (100 * (third[name] / second[name] - 1) for name in ("facts", "known"))
+        side = "more" if known > 0 else "fewer"
+        sentences.append(
+            f"Told {told:.0f} % more facts in as many tokens, a third model knows "
+            f"{abs(known):.0f} % {side} of them: {third['known']:,.0f} of {third['facts']:,.0f}. "
+            "So much is full about the saturated base: its weights in this much reading, not "
+            "these weights for ever."
+        )
+    return sentences

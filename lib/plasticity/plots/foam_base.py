@@ -35,9 +35,10 @@ def curves(summary: pd.DataFrame) -> Figure:
     Figure
         A panel of accuracy for each base, and one of the loss.
     """
+    told = {name: own for name, own in BASES.items() if name in set(summary["variant"])}
     with style():
-        figure, axes = panels(3, width=4, height=3.6)
-        for place, (variant, (label, colour)) in zip(axes, BASES.items(), strict=False):
+        figure, axes = panels(len(told) + 1, width=4, height=3.6)
+        for place, (variant, (label, colour)) in zip(axes, told.items(), strict=False):
             for kind, (name, chance, mark) in KINDS.items():
                 own = _select(summary, variant, kind, "curve_accuracy")
                 line_with_band(place, own, own["step"] / MILLION, colour, name, mark)
@@ -48,11 +49,11 @@ def curves(summary: pd.DataFrame) -> Figure:
             place.set_ylim(0, 103)
             place.legend(fontsize=8, loc="center right")
             loss = _select(summary, variant, "held_out", "curve_loss")
-            line_with_band(axes[2], loss, loss["step"] / MILLION, colour, label, "o-")
-        axes[2].set(
+            line_with_band(axes[-1], loss, loss["step"] / MILLION, colour, label, "o-")
+        axes[-1].set(
             title="Loss on held-out text", xlabel="million tokens read", ylabel="nats a token"
         )
-        axes[2].legend()
+        axes[-1].legend()
     return figure
 
 

@@ -123,7 +123,10 @@ def test_figures_and_findings_of_bases(trained):
     both = pd.concat([rows, rows.assign(variant="saturated")])
     assert base_findings.table(both).shape[0] == 2
     told = base_findings.base(both)
-    assert "less than the share set beforehand" in told and "no more facts" in told
+    assert "less than the share set beforehand" in told
+    assert "In as many weights" in told and "third model" not in told
+    three = pd.concat([both, rows.assign(variant="overfull")])
+    assert "a third model knows" in base_findings.base(three)
     better = both.copy()
     better.loc[better["metric"] == "accuracy", "value"] = 99.5
     assert "At the ceiling" in base_findings.base(better)
