@@ -72,11 +72,21 @@ def test_steps_that_are_not_taken_are_not_computed():
     assert sum(sizes) == int(found.steps.sum()) < 4 * len(MASKED)
 
 
+def test_a_rule_that_looks_at_states_alone_reads_each_token_once():
+    levels, read = unrest_levels(MODEL, MASKED, HIDDEN, KINDS[-1]), []
+    rule = Learned(float(levels[:-1].median()), UNIT)
+    hook = MODEL.head.register_forward_hook(lambda m, i, o: read.append(len(i[0])))
+    found = refine_until(MODEL, MASKED, HIDDEN, rule)
+    hook.remove()
+    assert len(found.steps.unique()) > 1
+    assert sum(read) == int(HIDDEN.sum())
+
+
 def test_unrest_is_what_each_rule_says():
     logits = torch.tensor([[0.0, 0.0], [9.0, 0.0]])
     before = torch.tensor([[0.0, 0.0], [0.0, 9.0]])
     rows = torch.tensor([0, 2])
-    readout = Readout(torch.zeros(2, 16), logits, before, rows, sequences=3)
+    readout = Readout(torch.nn.Identity(), logits, before, rows, sequences=3)
     assert Entropy(0.0).unrest(readout)[0] == pytest.approx(math.log(2))
     assert Divergence(0.0).unrest(readout)[0] == 0
     assert Divergence(0.0).unrest(readout)[1] > 8

@@ -5,8 +5,10 @@ unrest is low enough the sequence leaves the batch. What is left of the batch is
 that are not taken are not computed either.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -16,26 +18,50 @@ from plasticity.pnn.masking import IGNORED_LABEL, MaskingRule
 from plasticity.pnn.modeling import PnnForMaskedLM
 
 
-@dataclass(frozen=True)
 class Readout:
-    """What a rule may look at: hidden tokens after one step.
+    """What a rule may look at: hidden tokens after one step. Logits are read when asked for.
 
-    Attributes
+    Parameters
     ----------
-    states : Tensor, shape (tokens, hidden_size)
-    logits, before : Tensor, shape (tokens, vocab_size)
-        Of this step, and of the one before it (of the embeddings at step 1).
+    head : nn.Module
+        Reads states.
+    states, earlier : Tensor, shape (tokens, hidden_size)
+        After this step, and after the one before it (of the embeddings at step 1).
     rows : Tensor of int64, shape (tokens,)
         Which sequence of the batch each stands in.
     sequences : int
         Number of sequences in the batch.
+    before : Tensor, optional
+        Logits of `earlier`, where they were read already.
     """
 
-    states: Tensor
-    logits: Tensor
-    before: Tensor
-    rows: Tensor
-    sequences: int
+    def __init__(
+        self,
+        head: nn.Module,
+        states: Tensor,
+        earlier: Tensor,
+        rows: Tensor,
+        sequences: int,
+        before: Tensor | None = None,
+    ):
+        self.head, self.states, self.earlier = head, states, earlier
+        self.rows, self.sequences = rows, sequences
+        if before is not None:
+            self.before = before
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Logits of this step, shape (tokens, vocab_size)."""
+        return self.head(self.states)
+
+    @cached_property
+    def before(self) -> Tensor:
+        """Logits of the step before, shape (tokens, vocab_size)."""
+        return self.head(self.earlier)
+
+    def some_logits(self, tokens: Tensor) -> Tensor:
+        """Return logits of some tokens, a bool of shape (tokens,); the others are not read."""
+        return self.logits[tokens] if "logits" in vars(self) else self.head(self.states[tokens])
 
 
 @dataclass(frozen=True)
@@ -142,12 +168,11 @@ def unrest_levels(
     Tensor, shape (steps, sequences)
     """
     states = model.pnn(input_ids, output_hidden_states=True).hidden_states
-    read = [state[hidden] for state in states]
-    logits, rows = [model.head(state) for state in read], hidden.nonzero()[:, 0]
+    read, rows = [state[hidden] for state in states], hidden.nonzero()[:, 0]
     return torch.stack(
         [
-            rule.level(Readout(read[t], logits[t], logits[t - 1], rows, len(input_ids)))
-            for t in range(1, len(read))
+            rule.level(Readout(model.head, after, before, rows, len(input_ids)))
+            for before, after in itertools.pairwise(read)
         ]
     )
 
@@ -201,30 +226,35 @@ def refine_until(
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
     mask = None if attention_mask is None else attention_mask[:, None, None, :].bool()
     state = start = model.pnn.start(input_ids, mask)
-    before, offered = model.head(state[hidden]), hidden
-    logits = torch.empty_like(before)
-    steps = torch.zeros(len(input_ids), dtype=torch.int64, device=input_ids.device)
-    rows = torch.arange(len(input_ids), device=input_ids.device)  # of those still in the batch
-    tokens = torch.arange(len(before), device=input_ids.device)
+    rows, columns = hidden.nonzero(as_tuple=True)
+    states, before = state[rows, columns], None
+    logits = states.new_empty(len(states), model.config.vocab_size)
+    steps = torch.full((len(input_ids),), max_steps, device=input_ids.device)
+    sequences = torch.arange(len(input_ids), device=input_ids.device)  # still in the batch
+    tokens = torch.arange(len(states), device=input_ids.device)
     for step in range(max_steps):
         gate, proposal = model.pnn.refine(step, state, start, mask)
         state = torch.addcmul(state, gate, proposal)
-        states = state[offered]
-        now, own = model.head(states), offered.nonzero()[:, 0]
-        stopped = rule.check(Readout(states, now, before, own, len(state)))
+        earlier, states = states, state[rows, columns]
+        readout = Readout(model.head, states, earlier, rows, len(state), before)
         if step + 1 == max_steps:
-            stopped = torch.ones_like(stopped)
-        leaving = stopped[own]
-        logits[tokens[leaving]] = now[leaving]
-        steps[rows[stopped]] = step + 1
+            logits[tokens] = readout.logits
+            break
+        stopped = rule.check(readout)
+        before = vars(readout).get("logits")
+        if not stopped.any():
+            continue
+        steps[sequences[stopped]] = step + 1
+        leaving = stopped[rows]
+        logits[tokens[leaving]] = readout.some_logits(leaving)
         if stopped.all():
             break
-        if stopped.any():
-            stay = ~stopped
-            state, start, offered, rows = state[stay], start[stay], offered[stay], rows[stay]
-            mask = None if mask is None else mask[stay]
-            now, tokens = now[~leaving], tokens[~leaving]
-        before = now
+        stay, kept = ~stopped, ~leaving
+        state, start, sequences = state[stay], start[stay], sequences[stay]
+        mask = None if mask is None else mask[stay]
+        rows, columns = (stay.cumsum(0) - 1)[rows[kept]], columns[kept]
+        states, tokens = states[kept], tokens[kept]
+        before = None if before is None else before[kept]
     return Halted(logits, steps)
 
 
