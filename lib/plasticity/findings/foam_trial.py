@@ -18,8 +18,9 @@ from plasticity.companion.statistics import (
 from plasticity.companion.tables import ABSENT, cell
 from plasticity.experiments.foam_trial import ALL, BY_ITEM, ON_THE_WAY
 
-SATURATED = "_saturated"
-BASES = {"": "unsaturated", SATURATED: "saturated"}
+SATURATED, LONG = "_saturated", "_long"
+# Endings of variants: which base learns, and whether for twice as many steps.
+BASES = {"": "unsaturated", SATURATED: "saturated", LONG: "longer taught, unsaturated"}
 MARGIN = 2.0  # points that an arm may lose and still retain, set beforehand
 SHARE = 95.0  # percent of full fine-tuning's acquisition that growth-freeze is to reach
 POINTS = "{:+.1f}"

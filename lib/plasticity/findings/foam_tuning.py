@@ -67,7 +67,7 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
     counts = found.groupby("variant")["trial"].count()
     names = [f"{own.arm} ({own.base} base): {own.value:g}" for own in best.itertuples()]
     number = str(counts.min()) if counts.nunique() == 1 else f"{counts.min()} to {counts.max()}"
-    arms = {config.variant.removesuffix(SATURATED) for config in configs}
+    arms = {config.arm for config in configs}
     missing = sorted(ARMS[a][0] for a in arms - set(best["variant"]) if a in ARMS and a != "base")
     sentences = [f"Chosen, from {number} trials of each arm: {'; '.join(names)}."]
     if missing:
@@ -75,7 +75,8 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
             "No trials of their own are stored yet of these, which take the setting of the arm "
             f"that they are most like: {', '.join(missing)}."
         )
-    other = [own for own in BASES.values() if own not in set(best["base"])]
+    measured = {BASES[SATURATED]} if any(c.base != BASES[""] for c in configs) else set()
+    other = sorted(measured - set(best["base"]))
     if other:
         sentences.append(f"On the {other[0]} base all arms learn with the settings chosen here.")
     sentences += [_better(found, base) for base in best["base"].unique()]
