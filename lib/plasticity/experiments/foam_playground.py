@@ -36,6 +36,7 @@ MOST_STEPS, MOST_NEWBORNS, MOST_EVENTS = 60, 24, 3
 LISTENING = 3  # steps in which pressure is measured before the first event
 LEARNING_RATE = 1e-2
 BATCH = 8
+POINTS = 5  # of the curve; each costs as much as a step
 SHOWN = 6  # tokens listed on each side of a portrait
 ANSWER_TOKENS = 24
 SEED = 0
@@ -221,7 +222,7 @@ def _batches(lesson: str, words: str) -> tuple[list[dict], dict, dict]:
 
     _, tokenizer, world = load()[0]
     pad = tokenizer.pad_token_id
-    old = collate(text_rows(tokenizer, pretraining_texts(world, 16, seed=SEED + 1)), pad)
+    old = collate(text_rows(tokenizer, pretraining_texts(world, 8, seed=SEED + 1)), pad)
     if lesson == OWN:
         batch = collate(text_rows(tokenizer, [words]), pad)
         return [batch], batch, old
@@ -268,7 +269,7 @@ def taught(
             model.check_and_grow()
             born.append(step - LISTENING)
         done = step - LISTENING
-        if done > 0 and (done % max(1, steps // 10) == 0 or done == steps):
+        if done > 0 and (done % max(1, steps // POINTS) == 0 or done == steps):
             curve.append((done, mean_loss(model, [scored]), mean_loss(model, [old])))
     model.zero_grad()
     return model, pressure, pd.DataFrame(curve, columns=["step", "lesson", "old"]), born
