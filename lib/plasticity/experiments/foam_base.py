@@ -5,6 +5,7 @@ write the released checkpoints with their cards: ``python -m plasticity.experime
 """
 
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -398,13 +399,12 @@ def release(study: results.Study) -> None:
     study : results.Study
         Of the variants `BASES`, trained, one seed.
     """
-    from plasticity.foam.trial.bases import load_base, save_base
-
     for record in study.provenance:
         base, config = record["variant"], Config.from_dict(record["config"])
         trained = results.checkpoint_folder("foam_base", config, record["seed"])
         folder = paths.RELEASED_CHECKPOINTS / released_name(base)
-        save_base(load_base(trained), folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(trained, folder, copy_function=shutil.copyfile)
         (folder / "README.md").write_text(card(base, study), encoding="utf-8")
         click.echo(f"wrote {folder.relative_to(paths.ROOT)}")
 

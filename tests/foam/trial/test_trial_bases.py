@@ -11,6 +11,8 @@ from plasticity.findings import foam_base as base_findings
 from plasticity.findings import foam_skills as findings
 from plasticity.foam.trial import language, world
 from plasticity.foam.trial.bases import Base, load_base, save_base
+from plasticity.foam.trial.probes import fact_questions
+from plasticity.foam.trial.scoring import score_choices
 from plasticity.plots import foam_base as base_plots
 from plasticity.plots import foam_skills as plots
 
@@ -115,6 +117,25 @@ def test_a_release_holds_the_model_its_world_and_a_card_of_its_numbers(
     found = again.set_index(["metric", "split"])["value"]
     assert found["accuracy", "facts"] == value["accuracy", "facts"]
     foam_base.load.cache_clear()
+
+
+@pytest.mark.parametrize("name", foam_base.BASES)
+def test_a_shipped_base_is_small_and_knows_its_world(name):
+    folder = paths.RELEASED_CHECKPOINTS / foam_base.released_name(name)
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 2_000_000
+    assert foam_base.COMMAND in (folder / "README.md").read_text(encoding="utf-8")
+    base = load_base(folder)
+    texts = world.pretraining_texts(base.world, 30, seed=3)
+    assert [base.tokenizer.decode(base.tokenizer.encode(text)) for text in texts] == texts
+    items = fact_questions(base.world, "unreplayed")[::9]
+    assert score_choices(base.model, base.tokenizer, items)["correct"].mean() > 0.8
+    said = foam_base.say(base, ("User: Say, what is your name?\nAssistant:",))
+    assert "Pebble" in said["what follows"].item()
+
+
+def test_all_that_is_shipped_is_small():
+    files = [file for file in paths.RELEASED_CHECKPOINTS.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 8_000_000
 
 
 def test_figures_and_findings_of_bases(trained):
