@@ -167,7 +167,7 @@ def decomposition(steps: pd.DataFrame) -> Figure:
                 )  # fmt: skip
             axis.set_xticks(own.index, own["name"], fontsize=7.5, rotation=20)
             axis.set_title(f"{measure}\n{base} base", fontsize=10)
-            axis.margins(y=0.12)
+            axis.set_ylim(0, 1.15 * max(starts + own["mean"]))
         axes[0].set_ylabel("%")
     return figure
 
