@@ -100,9 +100,11 @@ def test_halting_is_chosen_on_validation_texts_and_scored_on_test_texts(toy_corp
     full = values["fixed", "halted_accuracy", 4]
     assert values["entropy", "halted_accuracy", 0] == pytest.approx(full)  # stops nowhere
     assert values["entropy", "halted_steps", 0] == 4
+    assert values["learned", "halted_compute", 0] == pytest.approx(100)  # and reads but once
+    assert values["entropy", "halted_compute", 0] > 100
     change = found["halted_accuracy", 0] - full
     assert found["halting_accuracy_change", 0] == pytest.approx(change)
-    slow = values[["batch_1", "batch_32"]].min() <= 1
+    slow = values[["batch_1", "batch_32"]].min() <= 1 or found["halted_compute", 0] >= 100
     assert found["halting_saves_compute", 0] == float(change >= -0.5 and not slow)
 
 

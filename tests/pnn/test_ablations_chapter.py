@@ -124,6 +124,7 @@ def halting_rows(change: float, speed: float) -> pd.DataFrame:
             (seed, 0, "entropy", "halting_chosen", 1.0),
             (seed, 0, "chosen", "halted_accuracy", 30.0 + change),
             (seed, 0, "chosen", "halted_steps", 2.0 + wobble),
+            (seed, 0, "chosen", "halted_compute", 60.0 + wobble),
             (seed, 0, "chosen", "halting_accuracy_change", change + wobble),
             (seed, 0, "chosen", "halting_over_fixed", 1.0 + wobble),
             (seed, 0, "batch_1", "halting_speed_up", speed + wobble),

@@ -224,6 +224,7 @@ METRICS: dict[str, Metric] = {
     "deeper_accuracy": Metric("percent", HIGHER),
     "halted_accuracy": Metric("percent", HIGHER),
     "halted_steps": Metric("steps", LOWER),
+    "halted_compute": Metric("percent", LOWER),
     "halting_threshold": Metric("threshold", None),
     "halting_chosen": Metric("check", None),
     "halting_accuracy_change": Metric("percentage points", HIGHER),

@@ -129,16 +129,16 @@ def _halting(config: Config, seed: int, runtime: Runtime) -> list[tuple]:
         for name, path in fixed.items()
         for step, accuracy in enumerate(path, start=1)
     ]
-    best, chosen = None, None
+    best, chosen = math.inf, None
     for name, rule in rules.items():
         for index, threshold in enumerate(_thresholds(model, validation, rule, config.thresholds)):
             tried = replace(rule, threshold=threshold)
-            accuracy, steps = _halted(model, *validation, tried)
-            if accuracy >= fixed["validation"][-1] - CHOICE_LOSS and (best is None or steps < best):
-                best, chosen = steps, (name, tried)
+            accuracy, _, compute = _halted(model, *validation, tried)
+            if accuracy >= fixed["validation"][-1] - CHOICE_LOSS and compute < best:
+                best, chosen = compute, (name, tried)
             rows += [
                 (index, name, "halting_threshold", threshold),
-                *_pair_rows(index, name, *_halted(model, *test, tried)),
+                *_halted_rows(index, name, *_halted(model, *test, tried)),
             ]
     return rows + _chosen_rows(config, model, test, fixed["test"], *chosen)
 
@@ -147,10 +147,11 @@ def _both(validation, test):
     return (("validation", validation), ("test", test))
 
 
-def _pair_rows(index: int, split: str, accuracy: float, steps: float) -> list[tuple]:
+def _halted_rows(index: int, split: str, accuracy: float, steps: float, compute: float):
     return [
         (index, split, "halted_accuracy", accuracy),
         (index, split, "halted_steps", steps),
+        (index, split, "halted_compute", compute),
     ]
 
 
@@ -175,27 +176,39 @@ def _thresholds(model, validation, rule: "StoppingRule", count: int) -> list[flo
     return [-1.0, *np.unique(quantiles).tolist()]
 
 
-def _halted(model, masked_ids, labels, rule: "StoppingRule") -> tuple[float, float]:
-    """Return the percent of hidden tokens right, and the mean number of steps, with a rule."""
+def _halted(model, masked_ids, labels, rule: "StoppingRule") -> tuple[float, float, float]:
+    """Return the percent right, the mean number of steps, and the percent of all steps' compute.
+
+    Compute is multiply-adds of the steps taken and of all that the head read, against those of all
+    steps and one readout.
+    """
     from plasticity.pnn.halting import refine_until
     from plasticity.pnn.masking import IGNORED_LABEL
 
-    hidden = labels != IGNORED_LABEL
+    hidden, read = labels != IGNORED_LABEL, []
+    hook = model.head.register_forward_hook(lambda _, inputs, __: read.append(len(inputs[0])))
     found = refine_until(model, masked_ids, hidden, rule)
+    hook.remove()
     accuracy = 100 * (found.logits.argmax(-1) == labels[hidden]).float().mean().item()
-    return accuracy, found.steps.float().mean().item()
+    length, every = masked_ids.shape[1], model.config.num_steps
+    step = model.config.multiply_adds(length) / every * length
+    readout = model.head.weight.numel()
+    taken = found.steps.sum().item() * step + sum(read) * readout
+    full = len(masked_ids) * every * step + hidden.sum().item() * readout
+    return accuracy, found.steps.float().mean().item(), 100 * taken / full
 
 
 def _chosen_rows(config: Config, model, test, fixed, name: str, rule) -> list[tuple]:
     """Score and time the chosen rule on the test texts, beside all steps and beside fixed ones."""
-    accuracy, steps = _halted(model, *test, rule)
+    accuracy, steps, compute = _halted(model, *test, rule)
     change = accuracy - fixed[-1]
     at_equal_steps = float(np.interp(steps, range(1, len(fixed) + 1), fixed))
     speed_ups = {size: _speed_up(config, model, *test, rule, size) for size in BATCHES}
-    saves = change >= -ALLOWED_LOSS and all(ratio > 1 for ratio in speed_ups.values())
+    faster = all(ratio > 1 for ratio in speed_ups.values())
+    saves = change >= -ALLOWED_LOSS and compute < 100 and faster
     return [
         (0, name, "halting_chosen", 1.0),
-        *_pair_rows(0, "chosen", accuracy, steps),
+        *_halted_rows(0, "chosen", accuracy, steps, compute),
         (0, "chosen", "halting_accuracy_change", change),
         (0, "chosen", "halting_over_fixed", accuracy - at_equal_steps),
         *((0, f"batch_{size}", "halting_speed_up", ratio) for size, ratio in speed_ups.items()),

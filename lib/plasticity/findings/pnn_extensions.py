@@ -37,10 +37,12 @@ def halting(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
                       chosen.items())  # fmt: skip
     change = _interval(rows, "halting_accuracy_change", "chosen")
     steps = _interval(rows, "halted_steps", "chosen")
+    compute = _interval(rows, "halted_compute", "chosen")
     sentences = [
         f"Chosen on validation texts, rule by number of seeds: {named}.",
-        f"On test texts it takes **{_text(steps, '{:.2f}')} steps** on average and changes "
-        f"accuracy by {_text(change, '{:+.2f}')} points.",
+        f"On test texts it takes **{_text(steps, '{:.2f}')} steps** on average, "
+        f"{_text(compute, '{:.0f}')} % of the multiply-adds of all steps and one readout, and "
+        f"changes accuracy by {_text(change, '{:+.2f}')} points.",
         _over_fixed(rows),
         _speed(rows, change),
     ]
