@@ -40,8 +40,11 @@ def acquisition_and_retention(table: pd.DataFrame, titles: dict[str, str]) -> Fi
                 _crosses(axis, found, family)
             axis.axhline(100, color="black", lw=0.8, ls=":")
             axis.set(title=title, xlabel="new skills acquired, % of test items right")
+            axis.set_xlim(right=max(100, axis.get_xlim()[1]) + 12)  # for the names
+            _name(axis, own)
         axes[0].set_ylabel("facts never replayed: retained, % of the base")
-        axes[0].legend(fontsize=7.5, loc="lower left")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=7.5)
     return figure
 
 
@@ -58,10 +61,25 @@ def _crosses(axis, found: pd.DataFrame, family: str) -> None:
         x["mean"], y["mean"], xerr=error_bars(x), yerr=error_bars(y),
         fmt=mark, color=colour, ms=6, lw=0.9, label=family,
     )  # fmt: skip
-    for name, across, up in zip(found["arm"], x["mean"], y["mean"], strict=True):
+
+
+def _name(axis, found: pd.DataFrame) -> None:
+    """Write each arm's name beside its point, moved up or down where names would meet."""
+    low, high = axis.get_ylim()
+    left, right = axis.get_xlim()
+    height, letter = 0.035 * (high - low), 0.014 * (right - left)
+    taken: list[tuple[float, float, float]] = []
+    for own in found.sort_values("retention", ascending=False).itertuples():
+        x, y = own.acquisition + letter, own.retention
+        while any(abs(y - b) < height and x < end and a < x + letter * len(own.arm)
+                  for a, end, b in taken):  # fmt: skip
+            y -= height / 4
+        taken.append((x, x + letter * len(own.arm), y))
         axis.annotate(
-            name, (across, up), xytext=(5, 4), textcoords="offset points", fontsize=7, color=colour
-        )
+            own.arm, (own.acquisition, own.retention), xytext=(x, y), textcoords="data",
+            fontsize=7, va="center", color=FAMILIES[own.family][0],
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": GREY},
+        )  # fmt: skip
 
 
 def trials(table: pd.DataFrame, titles: dict[str, str]) -> Figure:
