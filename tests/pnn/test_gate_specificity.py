@@ -124,6 +124,9 @@ def test_the_chapter_is_made_of_the_rows(rows):
     trained = rows[rows["variant"] == "pnn"]
     assert "untrained** model was not measured" in findings.specificity(trained)
     assert "untrained" not in findings.structured(trained)
+    figure = plots.contrasts(statistics.summarise(trained), experiment.STRUCTURED)
+    assert [axes.get_title("left") for axes in figure.axes] == ["Trained"]
+    plt.close(figure)
     for seeds in (rows, rows[rows["seed"] == 0]):
         summary = statistics.summarise(seeds)
         for figure in (

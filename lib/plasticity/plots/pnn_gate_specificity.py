@@ -112,11 +112,12 @@ def contrasts(summary: pd.DataFrame, names: tuple[str, ...]) -> Figure:
     Returns
     -------
     Figure
-        Trained and untrained, with 95 % intervals over seeds.
+        Trained and untrained, as far as they are measured, with 95 % intervals over seeds.
     """
     titles = {"pnn": "Trained", "pnn_untrained": "Untrained"}
+    titles = {name: title for name, title in titles.items() if name in set(summary["variant"])}
     with style():
-        figure, axes = panels(2, width=5.2, height=3.6)
+        figure, axes = panels(len(titles), width=5.2, height=3.6)
         places = np.arange(len(names))[::-1]
         for one, (variant, title) in zip(axes, titles.items(), strict=True):
             found = _of(summary, "drop_difference", variant)
@@ -134,9 +135,12 @@ def contrasts(summary: pd.DataFrame, names: tuple[str, ...]) -> Figure:
             one.axvline(0, color="black", lw=0.8)
             one.set_yticks(places, names)
             one.set(title=title, xlabel=f"{POINTS} beyond")
-        axes[1].set_yticklabels([])
-        axes[1].set_xlim(axes[0].get_xlim())
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        for other in axes[1:]:
+            other.set_yticklabels([])
+            other.set_xlim(axes[0].get_xlim())
+        figure.legend(
+            *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(axes)
+        )
     return figure
 
 
