@@ -15,7 +15,7 @@ ARMS = {
 }
 SKILLS = {"tools": "tool calls", "identity": "identity", "autonomy": "work by a plan"}
 MARKS = {"tools": "o-", "identity": "s--", "autonomy": "^:"}
-RATES = np.linspace(30, 100, 200)  # true rates, percent
+RATES = np.linspace(30, 100, 2000)  # true rates, percent
 SIZES = {5: PALETTE[3], 10: PALETTE[1], 500: PALETTE[0]}  # items of a test
 
 
