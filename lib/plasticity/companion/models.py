@@ -274,8 +274,8 @@ def _ways_to_get(name: str) -> str:
     entry = _entry(name)
     if "made_by" in entry:
         return (
-            f"data/checkpoints/released/{name}, which belongs to the project, is not there; restore "
-            f"it from version control, or make it anew: {entry['made_by']}"
+            f"data/checkpoints/released/{name}, which belongs to the project, is not there; "
+            f"restore it from version control, or make it anew: {entry['made_by']}"
         )
     package = entry.get("package")
     packaged = (

@@ -83,7 +83,7 @@ FIRST = Question(
 )
 
 
-class Answer(NamedTuple):
+class Lesson(NamedTuple):
     """What happened.
 
     Attributes
@@ -155,7 +155,7 @@ def load() -> tuple["Base", bool]:
     return Base(build_model("XS", len(tokenizer)), tokenizer, world), False
 
 
-def answer(question: Question) -> Answer:
+def answer(question: Question) -> Lesson:
     """Teach, look and ask.
 
     Parameters
@@ -164,7 +164,7 @@ def answer(question: Question) -> Answer:
 
     Returns
     -------
-    Answer
+    Lesson
 
     Raises
     ------
@@ -185,7 +185,7 @@ def answer(question: Question) -> Answer:
     first = born[born["event"] == 0]
     sources = set(zip(first["layer"], first["source"], strict=True))
     marked = [pair in sources for pair in zip(pressure["layer"], pressure["neuron"], strict=True)]
-    return Answer(
+    return Lesson(
         question,
         pressure.assign(source=marked),
         curve,

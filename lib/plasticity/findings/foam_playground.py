@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 if TYPE_CHECKING:
-    from plasticity.experiments.foam_playground import Answer
+    from plasticity.experiments.foam_playground import Lesson
 
 GOAL = 2.0  # seconds of an answer
 
@@ -32,12 +32,12 @@ def base(rows: pd.DataFrame) -> str:
     )
 
 
-def answer(found: "Answer") -> str:
+def answer(found: "Lesson") -> str:
     """Say in Markdown what happened in one answer.
 
     Parameters
     ----------
-    found : Answer
+    found : Lesson
     """
     first, last = found.curve.iloc[0], found.curve.iloc[-1]
     by_layer = found.born.groupby("layer").size()

@@ -230,7 +230,7 @@ def answer(
         ]
     for step, gate in enumerate(gates[:, place].tolist(), 1):
         rows += [(step, "gate", dimension, "", value) for dimension, value in enumerate(gate)]
-    rows += _halting_rows(states[:, place], logits, rule) if rule else []
+    rows += _halting_rows(model, states[:, place], rule) if rule else []
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -238,15 +238,15 @@ def _rms(states: "Tensor") -> "Tensor":
     return states.square().mean(-1).sqrt()
 
 
-def _halting_rows(states: "Tensor", logits: "Tensor", rule: "StoppingRule") -> list[tuple]:
+def _halting_rows(model: "PnnForMaskedLM", states: "Tensor", rule: "StoppingRule") -> list[tuple]:
     import torch
 
     from plasticity.pnn.halting import Readout
 
     rows, enough, only = [], [], torch.zeros(1, dtype=torch.int64)
     for step in range(1, len(states)):
-        now, before = logits[step : step + 1], logits[step - 1 : step]
-        readout = Readout(states[step : step + 1], now, before, only, 1)
+        now, before = states[step : step + 1], states[step - 1 : step]
+        readout = Readout(model.head, now, before, only, 1)
         level = float(rule.level(readout))
         rows.append((step, "unrest", 0, type(rule).__name__, level))
         if rule.check(readout) and not enough:

@@ -482,8 +482,7 @@ class Brain(Anatomy):
     def _eligible_edges(self, kind: Relation) -> np.ndarray:
         """Return the edges of a relation whose eligibility is not 0."""
         if self._eligible is None:
-            for array in ("synapses", "pending"):
-                self.store.require(array)
+            self.graph.require_rows(np.arange(len(self)))
             edges = np.arange(len(self.graph.synapses) + len(self.graph.pending))
             edges = edges[self.graph.fields(edges, "relation") == kind.index]
         else:
@@ -495,9 +494,5 @@ class Brain(Anatomy):
         return edges
 
     def _note(self) -> None:
-        self.store.meta.update(
-            tick=self.tick,
-            modulator=self.modulator,
-            draws=self._draws,
-            memory=self.memory.state(),
-        )
+        moved = {"tick": self.tick, "modulator": self.modulator, "draws": self._draws}
+        self.store.meta.update(moved, memory=self.memory.state())
