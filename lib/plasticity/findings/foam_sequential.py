@@ -134,8 +134,8 @@ def _retired(rows: pd.DataFrame) -> str:
     own = rows[(rows["variant"] == "v3") & (rows["metric"] == "neurons")]
     totals = own.groupby(["split", "seed"])["value"].sum().groupby("split").mean()
     return (
-        f"V3 found {totals['replaced']:.1f} dormant neurons to retire for {totals['born']:.0f} "
-        "newborns, as means over seeds: neurons behind a SiLU are almost never silent."
+        f"V3 retired {totals['replaced']:.1f} neurons for {totals['born']:.0f} newborns, as means "
+        "over seeds: few neurons behind a SiLU are dormant."
     )
 
 
