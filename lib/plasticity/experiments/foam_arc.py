@@ -71,7 +71,7 @@ class Config(ExperimentConfig):
 
 def datasets(config: Config) -> tuple[str, ...]:
     """Return the datasets that a run reads."""
-    return () if config.arm == SOURCE else tuple({*SETS, *REPLAYED[config.replay]})
+    return () if config.arm == SOURCE else tuple(dict.fromkeys((*SETS, *REPLAYED[config.replay])))
 
 
 def models(config: Config) -> tuple[str, ...]:
