@@ -139,10 +139,13 @@ def _compared(rows: pd.DataFrame) -> list[str]:
         second, third = found.loc["saturated"], found.loc["overfull"]
         told, known = (100 * (third[name] / second[name] - 1) for name in ("facts", "known"))
         side = "more" if known > 0 else "fewer"
+        full = (
+            "so the saturated base is **converged rather than full**: more would fit"
+            if known > 0
+            else "so in this much reading the saturated base is full"
+        )
         sentences.append(
             f"Told {told:.0f} % more facts in as many tokens, a third model knows "
-            f"{abs(known):.0f} % {side} of them: {third['known']:,.0f} of {third['facts']:,.0f}. "
-            "So much is full about the saturated base: its weights in this much reading, not "
-            "these weights for ever."
+            f"{abs(known):.0f} % {side}, {third['known']:,.0f} of {third['facts']:,.0f}; {full}."
         )
     return sentences

@@ -146,8 +146,13 @@ def test_figures_and_findings_of_bases(trained):
     told = base_findings.base(both)
     assert "less than the share set beforehand" in told
     assert "In as many weights" in told and "third model" not in told
-    three = pd.concat([both, rows.assign(variant="overfull")])
-    assert "a third model knows" in base_findings.base(three)
+    for factor, verdict in ((1.5, "converged rather than full"), (0.5, "base is full")):
+        third = rows.assign(variant="overfull")
+        three = pd.concat([both.copy(), third])
+        known = three["metric"] == "facts_known"
+        three.loc[known, "value"] = 40.0
+        three.loc[known & (three["variant"] == "overfull"), "value"] = 40.0 * factor
+        assert verdict in base_findings.base(three)
     better = both.copy()
     better.loc[better["metric"] == "accuracy", "value"] = 99.5
     assert "At the ceiling" in base_findings.base(better)
