@@ -51,6 +51,7 @@ def test_a_figure_without_text_is_refused():
 def test_shown_as_one_image_with_its_text(monkeypatch):
     displayed = []
     monkeypatch.setattr("IPython.display.display", displayed.append)
+    others = pyplot.get_fignums()
     drawn, axes = pyplot.subplots()
     axes.plot([1, 2])
     show(drawn, "pnn_loss", ALT, "smoke")
@@ -59,7 +60,7 @@ def test_shown_as_one_image_with_its_text(monkeypatch):
     assert html.unescape(alt) == ALT
     content = base64.b64decode(source.removeprefix("data:image/svg+xml;base64,"))
     assert content == (paths.figures("smoke") / "pnn_loss.svg").read_bytes()
-    assert pyplot.get_fignums() == []
+    assert pyplot.get_fignums() == others
 
 
 def test_a_figure_that_moves_is_a_page_and_needs_no_network(monkeypatch, output_root):

@@ -16,6 +16,12 @@ from plasticity.foam.optimizers import clear_state, zero_of
 bitsandbytes = pytest.importorskip("bitsandbytes")
 
 
+@pytest.fixture(autouse=True)
+def no_old_overrides():
+    """Forget what bitsandbytes keeps by the address of parameters that are gone."""
+    bitsandbytes.optim.GlobalOptimManager.get_instance().initialize()
+
+
 def quantised_model(bits: int) -> nn.Module:
     model = toy_model("llama")
     for block in model.model.layers:
