@@ -79,6 +79,7 @@ OUTCOMES = {
     "acquired": ("skill_accuracy", ALL, ("tools", "identity", "autonomy")),
     "kept": ("accuracy", "unreplayed", ("unreplayed",)),
 }
+COMPARED = ["contrast", "asks", "outcome", "mean", "low", "high", "item_low", "item_high", "p"]
 WAY = ("full_fine_tuning", "replay_20", "ffn_replay", "reference_recipe")
 INGREDIENTS = ("replay", "freezing", "growth")
 # The cells of growth x replay x freezing: what is in them, in the order of INGREDIENTS.
@@ -99,8 +100,13 @@ def _has(rows: pd.DataFrame, *variants: str) -> bool:
 
 
 def bases(rows: pd.DataFrame) -> list[str]:
-    """Return the endings of variants, one for each base that was measured."""
-    return [ending for ending in BASES if _has(rows, f"full_fine_tuning{ending}")]
+    """Return the endings of variants, one for each base on which a contrast was measured."""
+    return [
+        ending
+        for ending in BASES
+        if _has(rows, f"full_fine_tuning{ending}")
+        and any(_has(rows, f"{c.a}{ending}", f"{c.b}{ending}") for c in CONTRASTS)
+    ]
 
 
 def _interval(rows: pd.DataFrame, metric: str, variant: str, split: str) -> Interval:
@@ -248,7 +254,7 @@ def contrasts(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
                 "p": paired_p_value(each),
             }
         )
-    table = pd.DataFrame(lines)
+    table = pd.DataFrame(lines, columns=COMPARED)
     return table.assign(p_holm=holm(table["p"]) if len(table) else [])
 
 

@@ -241,6 +241,8 @@ def test_a_part_of_the_arms_makes_a_page_too(rows):
     few = rows[rows["variant"].isin(["base", "full_fine_tuning", "lora", "growth_freeze"])]
     assert findings.verdict(few) and findings.way(few).empty
     assert len(findings.contrasts(few)) == 2
+    alone = rows[rows["variant"].isin(["base", "full_fine_tuning", "lora"])]
+    assert findings.bases(alone) == [] and findings.contrasts_said(alone).empty
 
 
 def test_figures_are_drawn(rows):
