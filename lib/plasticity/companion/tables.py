@@ -9,6 +9,8 @@ import pandas as pd
 if TYPE_CHECKING:
     from IPython.display import HTML
 
+    from plasticity.companion.statistics import Interval
+
 ABSENT = "—"
 
 
@@ -31,6 +33,18 @@ def cell(mean: float, low: float, high: float, form: str = "{:,.1f}") -> str:
     if math.isnan(low) or math.isnan(high) or low == high:
         return texts[0]
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def interval_cell(found: "Interval", form: str = "{:,.1f}") -> str:
+    """Return an interval as text, as `cell` does.
+
+    Examples
+    --------
+    >>> from plasticity.companion.statistics import Interval
+    >>> interval_cell(Interval(27.04, 26.1, 27.9, 3))
+    '27.0 [26.1, 27.9]'
+    """
+    return cell(found.mean, found.low, found.high, form)
 
 
 def by_variant(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from plasticity.companion import models as weights
 from plasticity.companion.statistics import Interval, hierarchical_interval
-from plasticity.companion.tables import cell
+from plasticity.companion.tables import cell, interval_cell
 from plasticity.experiments.foam_arc import (
     ALL,
     BASE,
@@ -135,7 +135,7 @@ def base_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
         line = {"items": f"{_one(rows, BASE, split, 'rows'):,.0f}"}
         for suffix, name in MEASURES.items():
             found = accuracy(rows, BASE, split, suffix)
-            line[f"{name}, %"] = cell(found.mean, found.low, found.high)
+            line[f"{name}, %"] = interval_cell(found)
         if model in PUBLISHED:
             figure = PUBLISHED[model][split]
             line["published, not quantised"] = f"{figure:.1f} ({MEASURES[QUOTED[split]]})"
@@ -162,7 +162,7 @@ def arms(rows: pd.DataFrame) -> pd.DataFrame:
         for split in SETS:
             for suffix, name in MEASURES.items():
                 found = change(rows, variant, split, suffix)
-                line[f"{TITLES[split]} {name}"] = cell(found.mean, found.low, found.high, POINTS)
+                line[f"{TITLES[split]} {name}"] = interval_cell(found, POINTS)
         for skill in ("tools", "identity", "autonomy"):
             line[f"{skill}, %"] = f"{_one(rows, variant, skill, 'skill_accuracy'):.0f}"
         line["trained, millions"] = f"{_one(rows, variant, 'trained', 'parameters') / 1e6:.1f}"
@@ -241,7 +241,7 @@ def _includes_zero(rows: pd.DataFrame, split: str) -> bool:
 
 def _said(variant: str, rows: pd.DataFrame, split: str) -> str:
     found = change(rows, variant, split, QUOTED[split])
-    return f"{ARMS[variant][0]} {cell(found.mean, found.low, found.high, POINTS)}"
+    return f"{ARMS[variant][0]} {interval_cell(found, POINTS)}"
 
 
 def _resolution(rows: pd.DataFrame) -> str:
@@ -296,7 +296,7 @@ def _between(rows: pd.DataFrame, a: str, b: str, what: str) -> str:
         found = _pair(rows, a, b, split)
         if found is None:
             return ""
-        parts.append(f"{TITLES[split]} {cell(found.mean, found.low, found.high, POINTS)}")
+        parts.append(f"{TITLES[split]} {interval_cell(found, POINTS)}")
         settled |= found.low > 0 or found.high < 0
     end = "" if settled else ": not settled by so many items"
     return f"{what}: {', '.join(parts)} points{end}."

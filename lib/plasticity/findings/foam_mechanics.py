@@ -10,7 +10,7 @@ from plasticity.companion.statistics import (
     summarise,
     values_by_seed,
 )
-from plasticity.companion.tables import cell
+from plasticity.companion.tables import cell, interval_cell
 
 GOALS = {"copy_and_noise": 1.5, "random": 2.5}  # GradMax's gradient at birth, as a multiple
 STARTS = {"copy_and_noise": "copies with noise", "random": "random newborns"}
@@ -267,7 +267,7 @@ def births(rows: pd.DataFrame) -> str:
         found, goal = mean_interval(ratios), GOALS[other]
         met = "met" if ratios.min() >= goal else "not met in every seed"
         sentences.append(
-            f"GradMax's gradient at birth is {cell(found.mean, found.low, found.high, '{:.1f}')} "
+            f"GradMax's gradient at birth is {interval_cell(found, '{:.1f}')} "
             f"times that of {name} of the same length (goal: {goal}; {met})."
         )
     for metric, when in (("mean_curve_loss", "on the way"), ("loss_after_growth", "in the end")):
@@ -291,7 +291,7 @@ def births(rows: pd.DataFrame) -> str:
 
 def _beside(rows: pd.DataFrame, metric: str, a: str, b: str) -> str:
     found = paired_difference(rows, metric, a, b, "test", 0)
-    shown = f"({cell(found.mean, found.low, found.high, '{:+.3f}')} nats a byte)"
+    shown = f"({interval_cell(found, '{:+.3f}')} nats a byte)"
     if found.low > 0 or found.high < 0:  # of one seed there is no interval, and no verdict
         return f"{'better' if found.mean < 0 else 'worse'} {shown}"
     return f"neither better nor worse {shown}"

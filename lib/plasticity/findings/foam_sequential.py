@@ -9,7 +9,7 @@ from plasticity.companion.statistics import (
     summarise,
     values_by_seed,
 )
-from plasticity.companion.tables import ABSENT, cell
+from plasticity.companion.tables import ABSENT, cell, interval_cell
 from plasticity.experiments.foam_sequential import ORDER
 from plasticity.experiments.foam_trial import ALL
 
@@ -92,10 +92,6 @@ def _interval(rows: pd.DataFrame, metric: str, arm: str, split: str, step: int) 
     return mean_interval(values_by_seed(rows, metric, arm, split, step).to_numpy())
 
 
-def _said(found: Interval, form: str = POINTS) -> str:
-    return cell(found.mean, found.low, found.high, form)
-
-
 def _side(found: Interval, above: str, below: str, between: str) -> str:
     return above if found.low > 0 else below if found.high < 0 else between
 
@@ -104,8 +100,8 @@ def _forgetting(rows: pd.DataFrame) -> str:
     own = _interval(rows, "backward_transfer", "full_fine_tuning", ALL, LAST)
     kept = _interval(rows, "retention", "full_fine_tuning", "unreplayed", LAST)
     return (
-        f"After three skills in turn, full fine-tuning has changed the earlier two by {_said(own)} "
-        f"points, and keeps {_said(kept, '{:.1f}')} % of the facts."
+        "After three skills in turn, full fine-tuning has changed the earlier two by "
+        f"{interval_cell(own, POINTS)} points, and keeps {interval_cell(kept)} % of the facts."
     )
 
 
@@ -117,7 +113,7 @@ def _only(rows: pd.DataFrame) -> str:
     ):
         found = paired_difference(rows, metric, "grow_only", "v3", split, LAST)
         side = _side(found, "more", "less", "no more and no less")
-        parts.append(f"{side} of the {name} ({_said(found)} points)")
+        parts.append(f"{side} of the {name} ({interval_cell(found, POINTS)} points)")
     return f"Against V3, grow-only keeps {' and '.join(parts)}."
 
 
@@ -125,7 +121,8 @@ def _single(rows: pd.DataFrame) -> str:
     found = paired_difference(rows, "skill_accuracy", "v3", "full_fine_tuning", ORDER[0], 1)
     side = _side(found, "beats", "is beaten by", "neither beats nor is beaten by")
     return (
-        f"In a single domain, the first skill alone, V3 {side} full fine-tuning: {_said(found)} "
+        f"In a single domain, the first skill alone, V3 {side} full fine-tuning: "
+        f"{interval_cell(found, POINTS)} "
         "points."
     )
 

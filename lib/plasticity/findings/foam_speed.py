@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from plasticity.companion.statistics import bootstrap_interval
-from plasticity.companion.tables import cell
+from plasticity.companion.tables import interval_cell
 
 # What is measured: split, metric, form, goal (at most).
 GOALS = {
@@ -39,7 +39,7 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
         own = rows[(rows["split"] == split) & (rows["metric"] == metric)]["value"]
         found = bootstrap_interval(own, statistic=np.median)
         lines[name] = {
-            "measured": cell(found.mean, found.low, found.high, form),
+            "measured": interval_cell(found, form),
             "goal": f"≤ {goal:g}",
             "met": "yes" if found.mean <= goal else "no",
         }

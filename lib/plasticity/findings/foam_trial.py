@@ -15,7 +15,7 @@ from plasticity.companion.statistics import (
     summarise,
     values_by_seed,
 )
-from plasticity.companion.tables import ABSENT, cell
+from plasticity.companion.tables import ABSENT, cell, interval_cell
 from plasticity.experiments.foam_trial import ALL, BY_ITEM, ON_THE_WAY
 
 SATURATED, LONG = "_saturated", "_long"
@@ -113,10 +113,6 @@ def _interval(rows: pd.DataFrame, metric: str, variant: str, split: str) -> Inte
     return mean_interval(values_by_seed(rows, metric, variant, split, 0).to_numpy())
 
 
-def _said(found: Interval, form: str = "{:.1f}") -> str:
-    return cell(found.mean, found.low, found.high, form)
-
-
 # --- tables -----------------------------------------------------------------------------------
 
 CAPABILITIES = {
@@ -150,10 +146,10 @@ def headline(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
     for name, (metric, split) in CAPABILITIES.items():
         change = paired_difference(rows, metric, recipe, base, split, 0)
         lines[name] = {
-            "Neural Foam": _said(_interval(rows, metric, recipe, split)),
-            "base": _said(_interval(rows, metric, base, split)),
-            "delta": _said(change, POINTS),
-            "full fine-tuning": _said(_interval(rows, metric, plain, split)),
+            "Neural Foam": interval_cell(_interval(rows, metric, recipe, split)),
+            "base": interval_cell(_interval(rows, metric, base, split)),
+            "delta": interval_cell(change, POINTS),
+            "full fine-tuning": interval_cell(_interval(rows, metric, plain, split)),
         }
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -331,7 +327,7 @@ def main_effects(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
         for number, name in enumerate(INGREDIENTS):
             signs = [1 if inside[number] else -1 for inside in cells.values()]
             effect = (values * signs).sum(axis=1) / (len(cells) / 2)
-            lines[name][measure] = _said(mean_interval(effect.to_numpy()), POINTS)
+            lines[name][measure] = interval_cell(mean_interval(effect.to_numpy()), POINTS)
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
@@ -427,10 +423,11 @@ def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str)
     more = "more than" if change.low > 0 else "less than" if change.high < 0 else "no more than"
     sides = [_interval(rows, "retention", arm, "unreplayed").mean for arm in (grown, lora)]
     return [
-        f"Without old data, {names[0]} acquires {_said(share)} % of what full fine-tuning does and "
+        f"Without old data, {names[0]} acquires {interval_cell(share)} % of what full fine-tuning "
+        "does and "
         f"so {reached} the {SHARE:.0f} % set as the goal.",
         f"It keeps {more} {names[1]}, of as many parameters: {sides[0]:.1f} % of the base's facts "
-        f"against {sides[1]:.1f} %, a difference of {_said(change, POINTS)} points.",
+        f"against {sides[1]:.1f} %, a difference of {interval_cell(change, POINTS)} points.",
     ]
 
 

@@ -161,7 +161,7 @@ def per_million(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
         guess, which costs no parameters at all. An arm that is not clear of that guess has a dash.
     """
     mean = summarise(rows).query("step == 0").set_index(["variant", "metric", "split"])["mean"]
-    mean, worst = mean.sort_index(), _worst(rows)
+    mean, worst = mean.sort_index(), worst_seeds(rows)
     lines = {}
     for arm in dict.fromkeys(rows["variant"]):
         counts = mean[arm, "parameters"] / 1e6
@@ -217,7 +217,7 @@ def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     str
         A list of sentences, failures included.
     """
-    worst = _worst(rows)
+    worst = worst_seeds(rows)
     lines = [_standing(rows, worst, labels)]
     for ours, theirs, question in COMPARISONS:
         if {ours, theirs} <= set(worst.index):
@@ -231,8 +231,14 @@ def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _worst(rows: pd.DataFrame) -> pd.Series:
-    """Return by arm how far its worst seed is over the constant guess, in points of the test."""
+def worst_seeds(rows: pd.DataFrame) -> pd.Series:
+    """Return by arm how far its worst seed is over the constant guess, in points of the test.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows that have the metric ``accuracy_over_guess``.
+    """
     chosen = rows.query("split == 'test' and metric == 'accuracy_over_guess'")
     return chosen.groupby("variant", sort=False)["value"].min()
 

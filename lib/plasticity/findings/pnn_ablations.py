@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from plasticity.companion.statistics import Interval, paired_difference
-from plasticity.companion.tables import cell
+from plasticity.companion.tables import cell, interval_cell
 from plasticity.experiments.pnn_refinement import CLEAR_OF_PLATEAU
+from plasticity.findings.pnn import worst_seeds
 
 
 def differences(rows: pd.DataFrame, metric: str = "loss") -> pd.DataFrame:
@@ -92,8 +93,7 @@ def _named(variants: Iterable[str], labels: Mapping[str, str]) -> str:
 
 
 def _standing(rows: pd.DataFrame) -> str:
-    chosen = rows[(rows["split"] == "test") & (rows["metric"] == "accuracy_over_guess")]
-    worst = chosen.groupby("variant", sort=False)["value"].min()
+    worst = worst_seeds(rows)
     clear = worst.index[worst >= CLEAR_OF_PLATEAU]
     tokens = rows.loc[rows["metric"] == "tokens", "value"]
     count = f"{len(clear)} of {len(worst)} arms" if len(clear) else "no arm"
@@ -122,7 +122,7 @@ def _sides(loss: pd.DataFrame, labels: Mapping[str, str]) -> str:
 def _part(rows: pd.DataFrame, variant: str) -> str:
     found = paired_difference(rows, "accuracy", variant, "pnn", split="test")
     what = {"no_gate": "Without the gate", "word_vectors": "Started from word vectors"}[variant]
-    text = cell(found.mean, found.low, found.high, "{:+.1f}")
+    text = interval_cell(found, "{:+.1f}")
     return f"{what} accuracy changes by {text} points: {_direction(found)}."
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from plasticity.companion.statistics import Interval, mean_interval, values_by_seed
-from plasticity.companion.tables import cell
+from plasticity.companion.tables import interval_cell
 from plasticity.experiments.pnn_evidence import COMPONENTS, WAYS
 
 VARIANT = "pnn"
@@ -41,7 +41,7 @@ def _interval(rows: pd.DataFrame, metric: str, split: str, step: int = 0) -> Int
 
 def _said(rows: pd.DataFrame, metric: str, split: str, step: int = 0, form: str = SIGNED) -> str:
     found = _interval(rows, metric, split, step)
-    return cell(found.mean, found.low, found.high, form)
+    return interval_cell(found, form)
 
 
 def _released(rows: pd.DataFrame, place: str, step: int = 0) -> float:

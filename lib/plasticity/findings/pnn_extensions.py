@@ -10,7 +10,7 @@ from plasticity.companion.statistics import (
     paired_difference,
     values_by_seed,
 )
-from plasticity.companion.tables import cell
+from plasticity.companion.tables import interval_cell
 from plasticity.experiments.pnn_extensions import ALLOWED_LOSS, BATCHES
 
 GOAL = 1.5  # times as fast, for at most ALLOWED_LOSS
@@ -40,9 +40,9 @@ def halting(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     compute = _interval(rows, "halted_compute", "chosen")
     sentences = [
         f"Chosen on validation texts, rule by number of seeds: {named}.",
-        f"On test texts it takes **{_text(steps, '{:.2f}')} steps** on average, "
-        f"{_text(compute, '{:.0f}')} % of the multiply-adds of all steps and one readout, and "
-        f"changes accuracy by {_text(change, '{:+.2f}')} points.",
+        f"On test texts it takes **{interval_cell(steps, '{:.2f}')} steps** on average, "
+        f"{interval_cell(compute, '{:.0f}')} % of the multiply-adds of all steps and one readout, "
+        f"and changes accuracy by {interval_cell(change, '{:+.2f}')} points.",
         _over_fixed(rows),
         _speed(rows, change),
     ]
@@ -51,10 +51,6 @@ def halting(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
 
 def _interval(rows: pd.DataFrame, metric: str, split: str, variant: str = "halting") -> Interval:
     return mean_interval(values_by_seed(rows, metric, variant, split, 0).to_numpy())
-
-
-def _text(found: Interval, form: str) -> str:
-    return cell(found.mean, found.low, found.high, form)
 
 
 def _over_fixed(rows: pd.DataFrame) -> str:
@@ -67,14 +63,14 @@ def _over_fixed(rows: pd.DataFrame) -> str:
         verdict = "so it cannot be told from taking fewer steps for all"
     return (
         "Against as many steps for every text, on a straight line between whole numbers, it has "
-        f"{_text(found, '{:+.2f}')} points: {verdict}."
+        f"{interval_cell(found, '{:+.2f}')} points: {verdict}."
     )
 
 
 def _speed(rows: pd.DataFrame, change: Interval) -> str:
     ratios = {size: _interval(rows, "halting_speed_up", f"batch_{size}") for size in BATCHES}
     parts = " and ".join(
-        f"{_text(found, '{:.2f}')} times as fast at {size} text{'s' * (size > 1)} at a time"
+        f"{interval_cell(found, '{:.2f}')} times as fast at {size} text{'s' * (size > 1)} at a time"
         for size, found in ratios.items()
     )
     reached = all(found.mean >= GOAL for found in ratios.values()) and change.mean >= -ALLOWED_LOSS
@@ -98,7 +94,7 @@ def digits(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     found = _interval(rows, "accuracy", "test", "vision")
     guess = _interval(rows, "constant_guess_accuracy", "test", "vision").mean
     sentences = [
-        f"The same refiner on patches of digits is right on {_text(found, '{:.1f}')} % of the test "
+        f"The same refiner on patches of digits is right on {interval_cell(found)} % of the test "
         f"images, where the commonest digit is {guess:.1f} % of them."
     ]
     for peer, what in (
@@ -106,7 +102,7 @@ def digits(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
         ("vit_equal_compute", "about as much compute"),
     ):
         gap = paired_difference(rows, "accuracy", "vision", peer, split="test")
-        sentences.append(f"Against {labels[peer]}, {what}: {_text(gap, '{:+.1f}')} points"
+        sentences.append(f"Against {labels[peer]}, {what}: {interval_cell(gap, '{:+.1f}')} points"
                          f" ({_side(gap, 'PNN', labels[peer])}).")  # fmt: skip
     own = rows[(rows["variant"] == "vision") & (rows["metric"] == "readout_accuracy")]
     path = own.groupby("step")["value"].mean()
@@ -145,13 +141,13 @@ def fine_tuning(rows: pd.DataFrame, score: str, labels: Mapping[str, str]) -> st
         found = _interval(rows, "task_score", "test", variant)
         beats = values_by_seed(rows, "fine_tuning_beats_majority", variant, "test", 0)
         sentences.append(
-            f"{labels[variant]}: {score} {_text(found, '{:.3f}')}; above the majority with its "
-            f"whole interval over examples in {int(beats.sum())} of {len(beats)} seeds."
+            f"{labels[variant]}: {score} {interval_cell(found, '{:.3f}')}; above the majority with "
+            f"its whole interval over examples in {int(beats.sum())} of {len(beats)} seeds."
         )
     for peer in ("glue_bert", "glue_untrained"):
         gap = paired_difference(rows, "task_score", "glue", peer, split="test")
         sentences.append(
-            f"{labels['glue']} minus {labels[peer]}: {_text(gap, '{:+.3f}')} "
+            f"{labels['glue']} minus {labels[peer]}: {interval_cell(gap, '{:+.3f}')} "
             f"({_side(gap, labels['glue'], labels[peer])})."
         )
     return "\n".join(f"- {sentence}" for sentence in sentences)

@@ -12,7 +12,7 @@ from plasticity.companion.statistics import (
     summarise,
     values_by_seed,
 )
-from plasticity.companion.tables import cell
+from plasticity.companion.tables import cell, interval_cell
 from plasticity.experiments.pnn_gates import SOURCE_ACTIVE_SHARE, place
 
 PAPER = "paper, padding counted"
@@ -138,7 +138,7 @@ def _against_null(rows: pd.DataFrame) -> str:
         for step in steps
     }
     null = _of(rows, "pnn_untrained", "test", "gate_active_share")["value"]
-    texts = ", ".join(_text(found, "{:+.1f}") for found in differences.values())
+    texts = ", ".join(interval_cell(found, "{:+.1f}") for found in differences.values())
     if any(np.isnan(found.low) for found in differences.values()):
         verdict = "one seed, so no interval"
     else:
@@ -167,7 +167,7 @@ def _distance(rows: pd.DataFrame, last: int) -> str:
     side = _side(found, "gates are more decided after training", "less decided after training")
     return (
         f"At the last step a gate is {ours:.3f} away from one half on average, {null:.3f} before "
-        f"training; the difference is {_text(found, '{:+.3f}')}: {side}."
+        f"training; the difference is {interval_cell(found, '{:+.3f}')}: {side}."
     )
 
 
@@ -181,7 +181,7 @@ def _masked(rows: pd.DataFrame, last: int) -> str:
     return (
         f"At the last step {hidden.mean():.1f} % of the gates of masked tokens are active and "
         f"{shown.mean():.1f} % of those of unmasked ones; the difference is "
-        f"{_text(found, '{:+.1f}')} points: {side}."
+        f"{interval_cell(found, '{:+.1f}')} points: {side}."
     )
 
 
@@ -283,10 +283,6 @@ def _listed(steps: list[int]) -> str:
 def _share(held) -> str:
     """Return in how many seeds something holds."""
     return f"{int(np.sum(held))} of {len(held)} seed{'s' if len(held) > 1 else ''}"
-
-
-def _text(found: Interval, form: str) -> str:
-    return cell(found.mean, found.low, found.high, form)
 
 
 def _side(found: Interval, above: str, below: str) -> str:
