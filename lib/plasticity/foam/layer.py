@@ -2,8 +2,9 @@
 
 Neurons born in one event are a cohort: three small parameters beside the block, whose contribution
 is added to the block's output by a hook. The block itself runs as before, product by product, so
-that a newborn whose one part is zero changes nothing, bit for bit, and the optimizer's state of the
-old weights is never touched.
+that the first newborns, of which one part is zero, change nothing, bit for bit; later ones share
+wider products with them, whose sums may round otherwise. The optimizer's state of the old weights
+is never touched.
 """
 
 import torch
