@@ -3,6 +3,7 @@
 import itertools
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from plasticity.companion.statistics import (
@@ -270,7 +271,10 @@ def contrasts_said(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
                 f"[{low:+.1f}, {high:+.1f}]"
                 for low, high in found[["item_low", "item_high"]].to_numpy()
             ],
-            "p, Holm": [f"{p:.3f}" if p >= 0.001 else "< 0.001" for p in found["p_holm"]],
+            "p, Holm": [
+                ABSENT if np.isnan(p) else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+                for p in found["p_holm"]
+            ],
             "settled": settled.map({True: "yes", False: "no"}),
         }
     ).set_index("contrast")

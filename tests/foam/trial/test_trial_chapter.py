@@ -221,6 +221,8 @@ def test_tables_hold_every_arm(rows):
     assert len(findings.arms(rows)) == len(ARMS) == len(findings.ARMS)
     assert list(findings.headline(rows).columns)[:3] == ["Neural Foam", "base", "delta"]
     assert len(findings.contrasts_said(rows)) == 14
+    one_seed = findings.contrasts_said(rows[rows["seed"] == rows["seed"].min()])
+    assert set(one_seed["p, Holm"]) == {"—"}  # of one difference there is no p
 
 
 def test_sentences_follow_the_numbers(rows):
