@@ -54,6 +54,18 @@ def test_logits_are_bit_equal_in_every_mode_bug_17(zero, dtype):
     assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_event_after_training_leaves_the_loss_bit_equal_too(kind):
+    model = toy_growable(kind)
+    optimizer = toy_optimizer(model)
+    for count in (3, 17, 30):
+        before = loss_for(model)
+        grow_everywhere(model, count=count, growth_batch=growth_batch(model))
+        assert torch.equal(loss_for(model), before)
+        toy_train(model, optimizer, 3)
+        assert not torch.equal(loss_for(model), before)
+
+
 @pytest.mark.parametrize("init", ["split", "pair"])
 def test_split_and_pair_preserve_up_to_rounding_bug_17(init):
     for kind in ("llama", "llama_bias", "gpt2", "mlp"):

@@ -1,11 +1,12 @@
 """A feed-forward block that gains neurons while its own weights stay where they are.
 
 Neurons born in one event are a cohort: three small parameters beside the block, whose contribution
-is added to the block's output by a hook. The block itself runs as before, product by product, so
-that the first newborns, of which one part is zero, change nothing, bit for bit; later ones share
-wider products with them, whose sums may round otherwise. The optimizer's state of the old weights
-is never touched.
+is added to the block's output by a hook. The block itself, and each cohort, run as before, product
+by product, so that newborns, of which one part is zero, change nothing, bit for bit. The
+optimizer's state of the old weights is never touched.
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,13 @@ class Cohort(nn.Module):
     def width(self) -> int:
         """Number of slots k, those not in use included."""
         return self.up.shape[0]
+
+    def hidden(self, inputs: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the activations of the neurons, shape (..., k), of inputs of shape (..., d)."""
+        up = F.linear(inputs, self.up, self.up_bias)
+        if self.gate is None:
+            return activation(up)
+        return activation(F.linear(inputs, self.gate, self.gate_bias)) * up
 
 
 class GrowableLayer(nn.Module):
@@ -157,18 +165,23 @@ class GrowableLayer(nn.Module):
 
     def hidden(self, inputs: Tensor) -> Tensor:
         """Return the activations of all cohorts' neurons, shape (..., slots)."""
-        up = F.linear(inputs, self.joined("up"), self.joined("up_bias"))
-        if self.block.gate is None:
-            return self.block.activation(up)
-        gate = F.linear(inputs, self.joined("gate"), self.joined("gate_bias"))
-        return self.block.activation(gate) * up
+        return torch.cat(self._hidden(inputs), dim=-1)
+
+    def _hidden(self, inputs: Tensor) -> list[Tensor]:
+        return [cohort.hidden(inputs, self.block.activation) for cohort in self.cohorts]
 
     def grown(self, inputs: Tensor) -> Tensor:
-        """Return what the cohorts add to the block's output, shape (..., d)."""
-        hidden = self.hidden(inputs)
+        """Return what the cohorts add to the block's output, shape (..., d).
+
+        One product a cohort: in a wider one the sums of the older cohorts would round otherwise.
+        """
+        hidden = self._hidden(inputs)
         if not torch.compiler.is_compiling() and self.recorder.observing and self.training:
-            self.recorder.observe(hidden.detach(), self.block.width)
-        return F.linear(hidden, self.joined("down"))
+            self.recorder.observe(torch.cat(hidden, dim=-1).detach(), self.block.width)
+        first, *others = (
+            F.linear(each, cohort.down) for each, cohort in zip(hidden, self.cohorts, strict=True)
+        )
+        return sum(others, first)
 
     def _add(self, module, arguments, keywords, output):
         inputs = arguments[0] if arguments else next(iter(keywords.values()))

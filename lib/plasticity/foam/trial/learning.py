@@ -15,7 +15,7 @@ from plasticity.foam.replay import MemoryReplayBuffer
 from plasticity.foam.trial.arms import FIRST_EVENT, Arm, Schedule
 from plasticity.foam.trial.equipping import equip
 from plasticity.foam.trial.penalties import ElasticWeights, NearBase
-from plasticity.foam.trial.scoring import encode_pair
+from plasticity.foam.trial.scoring import encode_pair, evaluating
 from plasticity.foam.trial.skills import Example
 
 IGNORED = -100
@@ -348,10 +348,9 @@ def _replayed(model, lessons: Lessons, arm: Arm, seed: int, length: int) -> Iter
 @torch.no_grad()
 def generated(model: nn.Module, count: int, tokens: int, seed: int) -> list[Row]:
     """Return texts that a model writes by itself after the end of another, at temperature 1."""
-    model.eval()
     config = model.config
     start = torch.full((count, 1), config.eos_token_id, device=model.device)
-    with torch.random.fork_rng():
+    with evaluating(model), torch.random.fork_rng():
         torch.manual_seed(seed)
         made = model.generate(start, do_sample=True, max_new_tokens=tokens, top_k=0)
     end = config.eos_token_id
@@ -365,12 +364,12 @@ def generated(model: nn.Module, count: int, tokens: int, seed: int) -> list[Row]
 @torch.no_grad()
 def row_losses(model: nn.Module, rows: Sequence[Row], pad: int, at_once: int = 64) -> list[float]:
     """Return a model's mean loss on what is learnt of each row."""
-    model.eval()
     losses = []
     for start in range(0, len(rows), at_once):
         batch = collate(rows[start : start + at_once], pad, model.device)
         labels = batch.pop("labels")[:, 1:]
-        logits = model(**batch).logits[:, :-1].transpose(1, 2)
+        with evaluating(model):
+            logits = model(**batch).logits[:, :-1].transpose(1, 2)
         each = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
         losses += (each.sum(1) / (labels != IGNORED).sum(1).clamp_min(1)).tolist()
     return losses

@@ -101,7 +101,7 @@ def _log_likelihoods(model, tokenizer, pairs: list, batch_size: int) -> list[flo
     scores = [0.0] * len(pairs)
     first = next(model.parameters())
     device = first.device
-    with _evaluating(model):
+    with evaluating(model):
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
             inputs = _side_by_side(batch, tokenizer.pad_token_id or 0, first.dtype)
@@ -156,7 +156,7 @@ def _side_by_side(rows: Sequence[_Branching], fill: int, dtype) -> dict[str, tor
 
 
 @contextlib.contextmanager
-def _evaluating(model) -> Iterator[None]:
+def evaluating(model) -> Iterator[None]:
     """Put a model into evaluation mode for a while."""
     training = model.training
     model.eval()
@@ -189,7 +189,7 @@ def generate(
     encoded = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
     answers = [""] * len(encoded)
-    with _evaluating(model):
+    with evaluating(model):
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             written = _continue(model, tokenizer, [encoded[i] for i in chosen], max_new_tokens)
@@ -292,7 +292,7 @@ def text_loss(
         Nats per token.
     """
     total, count = 0.0, 0
-    with _evaluating(model):
+    with evaluating(model):
         for ids in blocks(tokenizer, texts, length).split(batch_size):
             ids = ids.to(next(model.parameters()).device)
             logits = model(input_ids=ids).logits[:, :-1].float()
