@@ -32,7 +32,7 @@ REPLAYED = {"": (), "arc": SETS, "other": ("wikitext_2_raw_part",)}
 PRECISIONS = ("float32", "mixed", "bfloat16")
 TEXT_TOKENS = 64  # of a paragraph that is replayed
 OLD_TEXTS = 2000
-BATCH = 8
+BATCH = {"cpu": 8, "cuda": 64}  # questions that are scored at once, by device
 ALL = "all"
 # ARC of the source's README, percent: before growing and after. All are multiples of 0.5.
 SOURCE_FIGURES = {"arc_easy": (77.5, 74.0), "arc_challenge": (70.0, 65.0)}
@@ -193,11 +193,12 @@ def _arc_rows(config: Config, model, tokenizer) -> list[tuple]:
     from plasticity.foam.trial.scoring import score_choices
 
     rows: list[tuple] = []
+    batch = BATCH[model.device.type]
     for name in SETS:
         items = arc_questions(data.load(name)["test"], name)
         order = np.random.default_rng(0).permutation(len(items))
         drawn = np.sort(order[: config.items or len(items)]).tolist()
-        found = score_choices(model, tokenizer, [items[number] for number in drawn], BATCH)
+        found = score_choices(model, tokenizer, [items[number] for number in drawn], batch)
         rows.append((0, name, "rows", len(found)))
         for suffix in ("", "_norm"):
             right = 100 * found[f"correct{suffix}"].astype(float)
