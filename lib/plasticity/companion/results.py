@@ -6,6 +6,7 @@ data, so that a change of any of them leads to a new measurement and never to a 
 
 import contextlib
 import os
+import platform
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -279,10 +280,12 @@ def _study(experiment: str, records: list[Path]) -> Study:
     tables, origins = [results_files.empty_rows()], []
     for path in records:
         rows, record = results_files.read_result(path)
-        current = provenance.code_hash(experiment)
+        current, there = provenance.code_hash(experiment), record["packages"]
+        same_python = there["python"].split(".")[:2] == platform.python_version().split(".")[:2]
         changed = (
-            f"measured with code {record['code_hash'][:12]} "
-            f"(plasticity {record['packages']['plasticity']}); the code here is {current[:12]}"
+            f"measured with code {record['code_hash'][:12]} (plasticity {there['plasticity']}, "
+            f"Python {there['python']}); the code here is {current[:12]}"
+            + ("" if same_python else ", which may be the same: hashes depend on Python's version")
         )
         tables.append(rows)
         origins.append(

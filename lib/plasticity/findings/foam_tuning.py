@@ -69,18 +69,27 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
     number = str(counts.min()) if counts.nunique() == 1 else f"{counts.min()} to {counts.max()}"
     arms = {config.arm for config in configs}
     missing = sorted(ARMS[a][0] for a in arms - set(best["variant"]) if a in ARMS and a != "base")
+    untried = _untried(best, configs)
     sentences = [f"Chosen, from {number} trials of each arm: {'; '.join(names)}."]
     if missing:
         sentences.append(
             "No trials of their own are stored yet of these, which take the setting of the arm "
             f"that they are most like: {', '.join(missing)}."
         )
-    measured = {BASES[SATURATED]} if any(c.base != BASES[""] for c in configs) else set()
-    other = sorted(measured - set(best["base"]))
-    if other:
-        sentences.append(f"On the {other[0]} base all arms learn with the settings chosen here.")
+    if untried:
+        sentences.append(
+            f"On the {BASES[SATURATED]} base these have no trials of their own, and learn with what "
+            f"was chosen on the other: {', '.join(untried)}."
+        )
     sentences += [_better(found, base) for base in best["base"].unique()]
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
+
+
+def _untried(best: pd.DataFrame, configs: Sequence) -> list[str]:
+    """Return the names of arms that learn on the saturated base without trials on it."""
+    there = {c.arm for c in configs if c.base == BASES[SATURATED] and c.arm in ARMS}
+    tried = {v.removesuffix(SATURATED) for v in best["variant"] if v.endswith(SATURATED)}
+    return sorted(ARMS[arm][0] for arm in there - tried - {"base"})
 
 
 def _better(found: pd.DataFrame, base: str, growth: str = "growth_freeze") -> str:
