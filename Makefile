@@ -18,6 +18,8 @@ PYTHON ?= python3
 # cores are many times slower than one.
 export OMP_NUM_THREADS ?= 1
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# Where it is set, every process compiles thousands of modules of torch and transformers anew.
+unexport PYTHONDONTWRITEBYTECODE
 OUTPUT := $(or $(PLASTICITY_OUTPUT),$(CURDIR))
 BIN := .venv/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
