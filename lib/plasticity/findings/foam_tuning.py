@@ -78,8 +78,8 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
         )
     if untried:
         sentences.append(
-            f"On the {BASES[SATURATED]} base these have no trials of their own, and learn with what "
-            f"was chosen on the other: {', '.join(untried)}."
+            f"On the {BASES[SATURATED]} base these have no trials of their own, and learn with "
+            f"what was chosen on the other: {', '.join(untried)}."
         )
     sentences += [_better(found, base) for base in best["base"].unique()]
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
