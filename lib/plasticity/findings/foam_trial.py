@@ -423,6 +423,8 @@ def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str)
     own, full = (values_by_seed(rows, "skill_accuracy", arm, ALL, 0) for arm in (grown, plain))
     share = mean_interval((100 * own / full).dropna().to_numpy())
     reached = "reaches" if share.mean >= SHARE else "does not reach"
+    if share.low < SHARE <= share.mean:
+        reached = "on average, though not beyond doubt, reaches"
     change = paired_difference(rows, "accuracy", grown, lora, "unreplayed", 0)
     more = "more than" if change.low > 0 else "less than" if change.high < 0 else "no more than"
     sides = [_interval(rows, "retention", arm, "unreplayed").mean for arm in (grown, lora)]
