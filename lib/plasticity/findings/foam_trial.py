@@ -1,6 +1,7 @@
 """What the chapter on the fair trial of growth says, made from the numbers."""
 
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +59,7 @@ ARMS = {
 
 
 class Contrast(NamedTuple):
-    """A comparison set beforehand, of two arms that differ in one thing."""
+    """A comparison set beforehand, of two arms that differ in one thing and in its best rate."""
 
     name: str
     a: str
@@ -438,19 +439,22 @@ def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str)
 
 
 def _kept(rows: pd.DataFrame, ending: str) -> str:
-    """Say which arms lose no more than the margin set beforehand."""
-    base, kept = f"base{ending}", []
+    """Say which arms lose no more than the margin set beforehand, and which cannot be judged."""
+    base, kept, unjudged = f"base{ending}", [], []
     for arm, (name, _) in ARMS.items():
         variant = f"{arm}{ending}"
         if arm == "base" or not _has(rows, variant, base):
             continue
         change = paired_difference(rows, "accuracy", variant, base, "unreplayed", 0)
-        if change.low > -MARGIN:
+        if math.isnan(change.low):
+            unjudged.append(name)
+        elif change.low > -MARGIN:
             kept.append(name)
     who = ", ".join(kept) if kept else "no arm"
+    rest = f" Not judged, for want of seeds: {', '.join(unjudged)}." if unjudged else ""
     return (
         f"By the margin set beforehand (the whole interval above -{MARGIN:.0f} points), the facts "
-        f"that nobody replays are retained by: {who}."
+        f"that nobody replays are retained by: {who}.{rest}"
     )
 
 

@@ -81,15 +81,32 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
             f"On the {BASES[SATURATED]} base these have no trials of their own, and learn with "
             f"what was chosen on the other: {', '.join(untried)}."
         )
+    ends = _at_an_end(found)
+    if ends:
+        sentences.append(
+            "A setting at an end of its trials may have a better one beyond it. Chosen was "
+            f"{'; '.join(ends)}."
+        )
     sentences += [_better(found, base) for base in best["base"].unique()]
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
 def _untried(best: pd.DataFrame, configs: Sequence) -> list[str]:
-    """Return the names of arms that learn on the saturated base without trials on it."""
-    there = {c.arm for c in configs if c.base == BASES[SATURATED] and c.arm in ARMS}
+    """Return the names of arms that take to the saturated base what was chosen on the other."""
+    there = {c.arm for c in configs if c.base == BASES[SATURATED]}
     tried = {v.removesuffix(SATURATED) for v in best["variant"] if v.endswith(SATURATED)}
-    return sorted(ARMS[arm][0] for arm in there - tried - {"base"})
+    return sorted(ARMS[arm][0] for arm in (there & set(best["variant"])) - tried)
+
+
+def _at_an_end(found: pd.DataFrame) -> list[str]:
+    """Return the arms whose chosen setting is their lowest or highest trial."""
+    parts = []
+    for end, extreme in (("lowest", "min"), ("highest", "max")):
+        limit = found.groupby("variant")["value"].transform(extreme)
+        own = found[found["chosen"] & (found["value"] == limit)]
+        names = [f"{line.arm} ({line.base} base)" for line in own.itertuples()]
+        parts += [f"the {end}: {', '.join(names)}"] if names else []
+    return parts
 
 
 def _better(found: pd.DataFrame, base: str, growth: str = "growth_freeze") -> str:

@@ -278,6 +278,11 @@ def test_the_gentlest_setting_of_the_good_ones_is_chosen():
     assert chosen.to_dict() == {"lora": 100.0, "ewc_saturated": 10.0}
     said = tuning.chosen(found, [foam_trial.Config(variant="ewc", arm="ewc")])
     assert "LoRA (unsaturated base): 100;" in said and "most like: EWC" in said
+    both = [foam_trial.Config(arm=arm, base="saturated") for arm in ("lora", "slow_fine_tuning")]
+    assert "chosen on the other: LoRA." in tuning.chosen(found, both)
+    short = tuning.trials(tuning_rows().query("step < 3"))
+    assert "at an end" not in said
+    assert "Chosen was the highest: LoRA (unsaturated base)." in tuning.chosen(short, both)
     assert tuning.trials(tuning_rows()[:0]).empty
     figure = plots.trials(found, {"unsaturated": "One", "saturated": "Other"})
     assert len(figure.axes) == 2
