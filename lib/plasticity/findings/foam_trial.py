@@ -1,7 +1,6 @@
 """What the chapter on the fair trial of growth says, made from the numbers."""
 
 import itertools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +58,7 @@ ARMS = {
 
 
 class Contrast(NamedTuple):
-    """A comparison set beforehand, of two arms that differ in one thing and in its best rate."""
+    """A comparison set beforehand, of two arms that differ in one thing, at their own rates."""
 
     name: str
     a: str
@@ -423,16 +422,18 @@ def _goal(rows: pd.DataFrame, ending: str) -> list[str]:
 def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str) -> list[str]:
     own, full = (values_by_seed(rows, "skill_accuracy", arm, ALL, 0) for arm in (grown, plain))
     share = mean_interval((100 * own / full).dropna().to_numpy())
-    reached = "reaches" if share.mean >= SHARE else "does not reach"
-    if share.low < SHARE <= share.mean:
+    if share.low >= SHARE:
+        reached = "reaches"
+    elif share.mean >= SHARE:
         reached = "on average, though not beyond doubt, reaches"
+    else:
+        reached = "does not reach"
     change = paired_difference(rows, "accuracy", grown, lora, "unreplayed", 0)
     more = "more than" if change.low > 0 else "less than" if change.high < 0 else "no more than"
     sides = [_interval(rows, "retention", arm, "unreplayed").mean for arm in (grown, lora)]
     return [
         f"Without old data, {names[0]} acquires {interval_cell(share)} % of what full fine-tuning "
-        "does and "
-        f"so {reached} the {SHARE:.0f} % set as the goal.",
+        f"does and so {reached} the {SHARE:.0f} % set as the goal.",
         f"It keeps {more} {names[1]}, of as many parameters: {sides[0]:.1f} % of the base's facts "
         f"against {sides[1]:.1f} %, a difference of {interval_cell(change, POINTS)} points.",
     ]
@@ -446,7 +447,7 @@ def _kept(rows: pd.DataFrame, ending: str) -> str:
         if arm == "base" or not _has(rows, variant, base):
             continue
         change = paired_difference(rows, "accuracy", variant, base, "unreplayed", 0)
-        if math.isnan(change.low):
+        if np.isnan(change.low):
             unjudged.append(name)
         elif change.low > -MARGIN:
             kept.append(name)

@@ -69,13 +69,13 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
     number = str(counts.min()) if counts.nunique() == 1 else f"{counts.min()} to {counts.max()}"
     arms = {config.arm for config in configs}
     missing = sorted(ARMS[a][0] for a in arms - set(best["variant"]) if a in ARMS and a != "base")
-    untried = _untried(best, configs)
     sentences = [f"Chosen, from {number} trials of each arm: {'; '.join(names)}."]
     if missing:
         sentences.append(
             "No trials of their own are stored yet of these, which take the setting of the arm "
             f"that they are most like: {', '.join(missing)}."
         )
+    untried = _untried(best, configs)
     if untried:
         sentences.append(
             f"On the {BASES[SATURATED]} base these have no trials of their own, and learn with "

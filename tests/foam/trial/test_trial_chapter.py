@@ -228,6 +228,9 @@ def test_tables_hold_every_arm(rows):
 def test_sentences_follow_the_numbers(rows):
     said = findings.verdict(rows)
     assert "is not shown to help" in said and "reaches the 95 %" in said
+    assert "Not judged" not in said
+    alone = findings.verdict(rows[rows["seed"] == rows["seed"].min()])
+    assert "retained by: no arm. Not judged, for want of seeds: full fine-tuning, " in alone
 
     def growth_helps(arm, ending):
         acquired, kept = replay_does_it(arm, ending)
