@@ -239,16 +239,15 @@ def test_the_hub_comes_before_the_sample_and_a_broken_download_is_one_error(worl
     (world / "samples").mkdir()
     (world / "data/made").rename(world / "samples/made")
     registry = yaml.safe_load(paths.MANIFEST.read_text(encoding="utf-8"))
-    there = {"repository": "some/one", "revision": "abc", "files": {"train": ["a.parquet"]}}
+    there = {"repository": "some/one", "revision": "a" * 40, "files": {"train": ["a.parquet"]}}
     registry["made"]["hub"] = there
     manifest = world / "with_hub.yaml"
     manifest.write_text(yaml.safe_dump(registry), encoding="utf-8")
     monkeypatch.setattr(paths, "MANIFEST", manifest)
     assert datasets.provenance("made")["source"] == "sample"  # offline, nothing cached
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr(hub, "answers", lambda *_: True)
+    monkeypatch.setattr(hub, "answer", lambda *_: "a" * 40)
     about = datasets.provenance("made")
-    assert about["source"] == "hub" and about["path"] == "some/one@abc"
+    assert about["source"] == "hub" and about["path"] == "some/one@aaaaaaaaaaaa"
     assert list(about["splits"]) == ["train", "validation"]
 
     def breaks_off(*_, **__):
@@ -298,10 +297,41 @@ def test_a_silent_hub_is_not_waited_for(monkeypatch):
         released.wait()
         raise OSError("nobody there")
 
-    monkeypatch.setattr("urllib.request.urlopen", silent)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", silent)
     monkeypatch.setattr(hub, "LOOKUP_SECONDS", 0.1)
-    assert not hub.answers("no/body", "nothing")
+    assert hub.answer("no/body", "nothing") is None
     released.set()
+
+
+def test_a_branch_of_the_hub_stands_for_its_commit_of_the_day(tmp_path, monkeypatch):
+    stored = tmp_path / "0000.parquet"
+    pq.write_table(pa.table({"text": [f"sentence {n}" for n in range(300)]}), stored)
+    asked, today = [], ["b" * 40]
+
+    class Remote:
+        def open(self, address, mode):
+            asked.append(address)
+            return stored.open(mode)
+
+    monkeypatch.setattr("huggingface_hub.HfFileSystem", Remote)
+    monkeypatch.setattr(hub, "answer", lambda *_: today[0])
+    monkeypatch.setattr(paths, "data_folders", list)
+    entry = dict(datasets._entry("bookcorpus"))
+    entry["hub"] = entry["hub"] | {"rows": {"train": 200}}
+    monkeypatch.setattr(datasets, "_entry", lambda _: entry)
+    loaded = datasets.load("bookcorpus")
+    assert [len(loaded[split]) for split in ("train", "validation", "test")] == [196, 2, 2]
+    assert loaded["test"]["text"][:] == ["sentence 198", "sentence 199"]
+    assert asked == [f"datasets/bookcorpus/bookcorpus@{'b' * 40}/plain_text/train/0000.parquet"]
+    first = datasets.provenance("bookcorpus")
+    assert first["path"].endswith("@bbbbbbbbbbbb")
+    today[0] = "c" * 40
+    assert datasets.provenance("bookcorpus")["sha256"] != first["sha256"]
+    today[0] = None  # offline: the commit is read from the cache
+    snapshot = tmp_path / "snapshots" / ("d" * 40) / "plain_text/train/0000.parquet"
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: str(snapshot))
+    assert datasets.provenance("bookcorpus")["path"].endswith("@dddddddddddd")
 
 
 def test_fingerprints_read_no_file_twice(monkeypatch):
@@ -337,7 +367,8 @@ def test_every_entry_is_complete():
             assert entry["columns"] and entry["splits"] and ("files" in entry or "hub" in entry)
             assert all(len(digest) == 64 for digest in entry.get("files", {}).values()), name
         if "hub" in entry:
-            assert len(entry["hub"]["revision"]) == 40, name
+            revision = entry["hub"]["revision"]
+            assert hub.COMMIT.fullmatch(revision) or name == "bookcorpus", name
 
 
 def test_without_data_the_shipped_stories_and_the_packaged_digits_remain(monkeypatch):

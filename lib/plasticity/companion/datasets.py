@@ -60,7 +60,7 @@ class _Source:
     kind: str  # folder, hub, package or sample
     place: str  # what a reader needs to find it again; never an absolute path
     files: dict[str, list[Path]]  # by file split; empty for the Hub until they are fetched
-    contents: dict  # what tells this content from any other: sums, or a pinned revision
+    contents: dict  # what tells this content from any other: sums, or a commit
     splits: dict[str, str]  # the rule of each split, for the file splits that this source has
     note: str
 
@@ -151,7 +151,7 @@ def fingerprint(name: str) -> str:
     """Return the sha256 identity of a dataset's content: its files and its split rules.
 
     The same files give the same fingerprint wherever they lie. Sums are cached by path, size and
-    modification time; a dataset on the Hub is identified by its pinned revision.
+    modification time; a dataset on the Hub is identified by its commit.
     """
     return provenance(name)["sha256"]
 
@@ -257,7 +257,7 @@ def _in_folder(name: str, entry: dict, folder: Path, kind: str) -> _Source | Non
 
 
 def _on_hub(entry: dict) -> _Source:
-    there = entry["hub"]
+    there = _pinned(entry["hub"])
     place = f"{there['repository']}@{there['revision'][:12]}"
     identity = ("repository", "revision", "files", "rows")
     contents = {key: there[key] for key in identity if key in there}
@@ -325,13 +325,20 @@ def _on_reachable_hub(entry: dict) -> bool:
     return hub.reachable(entry["repository"], entry["revision"], files)
 
 
+def _pinned(entry: dict) -> dict:
+    """Name the commit where the registry names a branch, so that content has one identity."""
+    (first, *_), *_ = entry["files"].values()
+    return entry | {"revision": hub.commit(entry["repository"], entry["revision"], first)}
+
+
 def _from_hub(name: str, entry: dict) -> dict[str, "pa.Table"]:
     """Read the Hub's files, downloading what its cache lacks, or the first rows as a stream."""
+    entry = _pinned(entry)
     where = (entry["repository"], entry["revision"])
     try:
         if "rows" in entry:
             return {
-                split: readers.json_lines(hub.first_lines(*where, file, entry["rows"][split]))
+                split: hub.first_rows(*where, file, entry["rows"][split])
                 for split, (file,) in entry["files"].items()
             }
         return {

@@ -1,17 +1,22 @@
-"""The Hugging Face Hub: whether files of a pinned revision are at hand, and fetching them."""
+"""The Hugging Face Hub: whether files of a revision are at hand, and fetching them."""
 
+import contextlib
 import errno
 import functools
-import gzip
-import itertools
 import os
+import re
 import threading
-import urllib.request
 from collections.abc import Iterable
-from http.client import HTTPException
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plasticity.companion import readers
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LOOKUP_SECONDS = 2.0
+COMMIT = re.compile("[0-9a-f]{40}")
 
 
 class DownloadBroken(RuntimeError):
@@ -24,16 +29,35 @@ def reachable(repository: str, revision: str, files: Iterable[str], kind: str = 
     Parameters
     ----------
     repository, revision : str
-        Where, and which commit.
+        Where, and which commit or branch.
     files : iterable of str
         Paths inside the repository.
     kind : {"dataset", "model"}
         What the repository holds.
     """
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    return cached(repository, revision, files, kind) or (
-        not offline and answers(repository, revision, kind)
-    )
+    return cached(repository, revision, files, kind) or bool(answer(repository, revision, kind))
+
+
+def commit(repository: str, revision: str, file: str) -> str:
+    """Return the commit that a revision of a reachable dataset stands for.
+
+    A commit stands for itself; a branch, which may move, for where the Hub has it now, and without
+    an answer for where it was when ``file`` was fetched into the cache.
+
+    Examples
+    --------
+    >>> commit("some/one", "607bd4c8450a42878aa9ddc051a65a055450ef87", "a.parquet")[:7]
+    '607bd4c'
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if COMMIT.fullmatch(revision):
+        return revision
+    if now := answer(repository, revision):
+        return now
+    file_path = try_to_load_from_cache(repository, file, revision=revision, repo_type="dataset")
+    snapshot = Path(file_path).parents[file.count("/")]  # the cache's folder of one commit
+    return snapshot.name
 
 
 def cached(repository: str, revision: str, files: Iterable[str], kind: str = "dataset") -> bool:
@@ -45,28 +69,27 @@ def cached(repository: str, revision: str, files: Iterable[str], kind: str = "da
 
 
 @functools.lru_cache
-def answers(repository: str, revision: str, kind: str = "dataset") -> bool:
-    """Ask the Hub for one small file; False after LOOKUP_SECONDS of silence, name lookup included.
+def answer(repository: str, revision: str, kind: str = "dataset") -> str | None:
+    """Ask the Hub for the commit of a revision.
 
-    The answer is kept for the process, so that a machine without network waits once.
+    None where HF_HUB_OFFLINE forbids to ask, and after LOOKUP_SECONDS of silence, name lookup
+    included. The answer is kept for the process, so that a machine without network waits once.
     """
-    from huggingface_hub import hf_hub_url
+    from huggingface_hub import HfApi
 
-    address = hf_hub_url(repository, "README.md", repo_type=kind, revision=revision)
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return None
     replies = []
 
     def ask() -> None:
-        try:
-            request = urllib.request.Request(address, method="HEAD")
-            with urllib.request.urlopen(request, timeout=LOOKUP_SECONDS) as reply:
-                replies.append(reply.status)
-        except (OSError, HTTPException):
-            return
+        where = {"repo_type": kind, "revision": revision, "timeout": LOOKUP_SECONDS}
+        with contextlib.suppress(Exception):  # of any kind: there is no answer
+            replies.append(HfApi().repo_info(repository, **where).sha)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(LOOKUP_SECONDS)
-    return replies == [200]
+    return replies[0] if replies else None
 
 
 def fetch(repository: str, revision: str, file: str, kind: str = "dataset") -> Path:
@@ -89,15 +112,15 @@ def fetch(repository: str, revision: str, file: str, kind: str = "dataset") -> P
         raise _broken(repository, error) from error
 
 
-def first_lines(repository: str, revision: str, file: str, count: int) -> list[str]:
-    """Stream the first lines of one gzipped text file of a dataset; the rest is never fetched.
+def first_rows(repository: str, revision: str, file: str, count: int) -> "pa.Table":
+    """Stream the first rows of one file of a dataset; most of the rest is never fetched.
 
     Parameters
     ----------
     repository, revision, file : str
-        Where, which commit, and the path inside it.
+        Where, which commit, and the path inside it: of a parquet file, or of gzipped JSON lines.
     count : int
-        How many lines, at most.
+        How many rows, at most.
 
     Raises
     ------
@@ -106,13 +129,10 @@ def first_lines(repository: str, revision: str, file: str, count: int) -> list[s
     """
     from huggingface_hub import HfFileSystem
 
+    read = readers.first_of_parquet if file.endswith(".parquet") else readers.first_json_lines
     try:
-        address = f"datasets/{repository}@{revision}/{file}"
-        with (
-            HfFileSystem().open(address, "rb") as packed,
-            gzip.open(packed, "rt", encoding="utf-8") as lines,
-        ):
-            return list(itertools.islice(lines, count))
+        with HfFileSystem().open(f"datasets/{repository}@{revision}/{file}", "rb") as remote:
+            return read(remote, count)
     except Exception as error:
         raise _broken(repository, error) from error
 

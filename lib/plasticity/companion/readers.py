@@ -2,9 +2,10 @@
 
 import gzip
 import io
+import itertools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -48,17 +49,40 @@ def read(files: list[Path]) -> "pa.Table":
     return image_table(images, labels)
 
 
-def json_lines(lines: list[str]) -> "pa.Table":
-    """Read lines of JSON objects as the rows of a table.
+def first_json_lines(packed: BinaryIO, count: int) -> "pa.Table":
+    """Read the first of gzipped lines of JSON objects as the rows of a table.
+
+    Parameters
+    ----------
+    packed : binary file
+        Read no further than it must be.
+    count : int
+        How many rows, at most.
 
     Examples
     --------
-    >>> json_lines(['{"text": "one"}', '{"text": "two"}']).num_rows
-    2
+    >>> packed = io.BytesIO(gzip.compress(json.dumps({"text": "one"}).encode()))
+    >>> first_json_lines(packed, 1).num_rows
+    1
     """
     import pyarrow as pa
 
-    return pa.Table.from_pylist([json.loads(line) for line in lines])
+    with gzip.open(packed, "rt", encoding="utf-8") as lines:
+        return pa.Table.from_pylist([json.loads(line) for line in itertools.islice(lines, count)])
+
+
+def first_of_parquet(file: BinaryIO, count: int) -> "pa.Table":
+    """Read the first rows of a parquet file; parameters as in `first_json_lines`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows, batches = 0, []
+    for batch in pq.ParquetFile(file).iter_batches():
+        batches.append(batch)
+        rows += batch.num_rows
+        if rows >= count:
+            break
+    return pa.Table.from_batches(batches).slice(0, count).replace_schema_metadata(None)
 
 
 def read_idx(file: Path) -> np.ndarray:
