@@ -10,6 +10,7 @@ import yaml
 
 from plasticity.companion import claims, paths, results
 from plasticity.companion.claims import Claim, judge, ledger, load
+from plasticity.companion.export import ABLATED, ABLATION
 from plasticity.companion.metrics import metric
 
 PER_SYSTEM = {"neural-foam": 25, "neuron-graph": 44, "plastic-neural-networks": 50}
@@ -218,6 +219,35 @@ def test_a_stated_reason_is_the_only_way_past_measurement():
     assert (found.verdict, found.reason) == ("not testable here", "needs an A100")
 
 
+def test_what_was_promised_is_looked_for(tmp_path, monkeypatch):
+    promised = claim(kind="promise", rule="shipped", files=("book/*.md", "models/one.safetensors"))
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book/index.md").touch()
+    found = judge(promised, {})
+    assert (found.verdict, found.reason) == ("not yet", "the project has no models/one.safetensors")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/one.safetensors").touch()
+    found = judge(promised, {})
+    assert found.verdict == "reproduced" and found.measured.startswith("1 of book/*.md; ")
+
+
+def test_a_promised_file_counts_when_recorded_rows_fill_it():
+    promised = {"kind": "promise", "rule": "exported", "experiment": "foam_trial", "value": None}
+    both = pd.concat(
+        [
+            measured([50] * 3, name=name, split=split).assign(variant=arm)
+            for name, split in ABLATED.values()
+            for arm in ABLATION.values()
+        ]
+    )
+    found = judge(claim(**promised), {"laptop": both})
+    assert found.verdict == "reproduced"
+    assert found.measured == "ablation_comparison.json: baseline, neural_foam, difference"
+    one = both[both["variant"] == "ffn_replay"]
+    assert judge(claim(**promised), {"laptop": one}).verdict == "not yet"
+
+
 # Profiles and seeds
 
 
@@ -241,7 +271,7 @@ def test_reduced_scale_is_capped(level):
     assert verdict(spot_on, level, **ordering) == "direction holds at reduced scale"
     found = judge(claim(**ordering), {level: below})
     assert (found.verdict, found.profile) == ("not yet", level)
-    assert found.reason.startswith("does not hold at a reduced size")
+    assert found.reason.startswith("at a reduced size the difference is on the other side; ")
     assert verdict(spot_on, level, scale="paper") == "not yet"
     held = measured([1] * 5, name="holds")
     assert verdict(held, level, **CHECK, scale="paper") == "direction holds at reduced scale"
@@ -317,6 +347,8 @@ def test_every_verdict_is_reachable():
         ({"rule": "sequence"}, "rule 'sequence' needs several values; got 40"),
         ({"reduced": "pnn - bert"}, "`reduced` is for numbers of scale 'paper'"),
         ({"reduced": "pnn", "scale": "paper"}, "'pnn' is no difference"),
+        ({"rule": "shipped"}, "rule 'shipped' needs files"),
+        ({"rule": "exported"}, "experiment of rule 'exported' is 'e'; allowed: pnn_evidence"),
     ],
 )
 def test_a_malformed_row_is_named(tmp_path, changes, message):
@@ -379,8 +411,11 @@ def test_the_whole_ledger_without_results(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "PAPER_RESULTS", tmp_path)
     table = ledger()
     assert len(table) == 119
-    assert set(table["verdict"]) == {"not yet", "not testable here"}
-    assert (table["reason"] != "").all()
+    shipped = [one.id for one in load() if one.rule == "shipped"]
+    assert table[table["id"].isin(shipped)]["verdict"].tolist() == ["reproduced"] * len(shipped)
+    rest = table[~table["id"].isin(shipped)]
+    assert set(rest["verdict"]) == {"not yet", "not testable here"}
+    assert (rest["reason"] != "").all()
 
 
 def test_the_ledger_needs_no_torch():

@@ -88,6 +88,18 @@ def test_one_seed_gives_no_verdicts(rows):
     assert "no intervals, and no verdicts" in text
 
 
+def test_a_model_that_learnt_without_a_gate_says_whether_it_needed_one(rows):
+    losing = pnn_ablations.retrained_gates(rows, LABELS)
+    assert "2 of 2 arms stood 15 points over" in losing
+    assert "Trained with **no gate**: -1.0 points of accuracy against PNN, a loss" in losing
+    assert "worth something to a model that may learn without" in losing
+    rows.loc[(rows["variant"] == "no_gate") & (rows["metric"] == "accuracy"), "value"] += 2
+    gaining = pnn_ablations.retrained_gates(rows, LABELS)
+    assert "a gain" in gaining and "(1 of 1 such arms lose nothing that can be told)" in gaining
+    alone = pnn_ablations.retrained_gates(rows[rows["seed"] == 0], LABELS)
+    assert "one seed, so no interval" in alone and "So a" not in alone
+
+
 def test_contraction_is_said_of_each_arm_by_its_stretch(rows):
     text = pnn_ablations.contraction(rows, LABELS)
     assert "**PNN does not contract**" in text and "**no gate contracts**" in text

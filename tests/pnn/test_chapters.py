@@ -155,16 +155,18 @@ def test_findings_say_who_is_ahead_and_who_is_still_on_the_plateau():
         }
     )
     text = findings.refinement(rows, plots.LABELS)
-    assert "The paper's comparison: PNN minus BERT, 12 layers is +18.5" in text
-    assert "PNN is ahead; BERT, 12 layers had not left the plateau in every seed" in text
-    assert "in each of 3 seeds: **PNN, BERT, 4 layers, PNN's losses, PNN at" in text
+    assert "The paper's comparison: PNN minus 12-layer BERT is +18.5" in text
+    assert "PNN has learnt sooner; where they end is open: 12-layer BERT stood on the" in text
+    assert "plateau in 3 of 3 seeds" in text
+    assert "4-layer BERT with PNN's losses is" in text
+    assert "in each of 3 seeds: **PNN, 4-layer BERT with PNN's losses, PNN at" in text
     assert "no difference can be told" in text
-    assert "At BERT's compute: PNN at BERT's compute minus BERT, 12 layers is" in text
+    assert "At BERT's compute: PNN at BERT's compute minus 12-layer BERT is" in text
     assert "PNN reads out 5.0 → 21.0" in text
     assert RATIO not in text
 
 
-RATIO = "of the accuracy of BERT, 12 layers"
+RATIO = "of the accuracy of 12-layer BERT"
 
 
 def test_a_ratio_needs_every_seed_of_both_arms_clear_of_the_plateau():
@@ -246,7 +248,7 @@ def test_per_million_takes_the_guess_off_and_leaves_out_the_plateau():
     )
     table = findings.per_million(pd.concat([rows, more]), plots.LABELS)
     assert table.loc["PNN"].tolist() == ["6", "13", "26", "5", "10", "20"]
-    assert set(table.loc["BERT, 12 layers"]) == {"—"}
+    assert set(table.loc["12-layer BERT"]) == {"—"}
 
 
 def trials(losses: dict[str, tuple[float, float]], over: float = 9.0):
@@ -267,17 +269,19 @@ def trials(losses: dict[str, tuple[float, float]], over: float = 9.0):
 def test_trials_are_set_out_by_arm_and_the_lowest_is_ticked():
     configs, rows = trials({"pnn": (5.0, 4.5), "bert": (5.2, 5.6)})
     table = tuning.trials(rows, configs, plots.LABELS)
-    assert table.columns.tolist() == ["PNN", "BERT, 12 layers"]
+    assert table.columns.tolist() == ["PNN", "12-layer BERT"]
     assert table["PNN"].tolist() == ["5.00 (+9.0)", "4.50 (+9.0) ✓"]
     assert table.index.tolist() == [
         "rate 0.0003, warm-up 500, positions × 1",
         "rate 0.0003, warm-up 500, positions × 3",
     ]
     text = tuning.choice(rows, configs, plots.LABELS)
-    assert "- PNN: rate 0.0003, warm-up 500, positions × 3; 2 of 2 trials began to learn" in text
+    best = "- PNN: rate 0.0003, warm-up 500, positions × 3 (the largest positions tried: better may"
+    assert f"{best} lie beyond); 2 of 2 trials began to learn" in text
+    assert "positions × 1; 2 of 2" in text
     assert (
         "With larger positions at the start, and all else the same (1 pair of trials), the loss "
-        "changes on average by PNN -0.50, BERT, 12 layers +0.40."
+        "changes on average by PNN -0.50, 12-layer BERT +0.40."
     ) in text
     assert "scaled with depth" not in text  # no two trials differ in that alone
 
@@ -312,3 +316,7 @@ def test_a_fresh_model_is_described_from_its_rows():
     released, paper = findings.fresh(rows, plots.LABELS).splitlines()
     assert "does not start near zero" in released
     assert "0.000, so that it starts close to zero" in paper
+    assert "before any training: every gate is exactly one half." in paper
+    weighted, alike = findings.accumulation(rows).splitlines()
+    assert "e-07 of its length: rounding" in weighted
+    assert "a mean of nine means, they miss it by" in alike and "by 0.0 %" not in alike

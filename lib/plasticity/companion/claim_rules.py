@@ -12,8 +12,11 @@ check
     A named check is 1 in every seed.
 arithmetic
     The source's own figures, computed again, differ from ``value`` by at most ``tolerance``.
+exported
+    ``plasticity export`` writes the file that the source's script writes from recorded rows.
 
-A further rule, stated, needs no rows: no measurement of ours can decide, and the claim says why.
+Two further rules need no rows. Stated: no measurement of ours can decide, and the claim says why.
+Shipped: the project has the files that were promised.
 """
 
 import dataclasses
@@ -24,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from plasticity.companion.export import FORMS
 from plasticity.companion.metrics import HIGHER, metric
 from plasticity.companion.statistics import (
     Interval,
@@ -175,7 +179,8 @@ def _direction(claim: "Claim", rows: pd.DataFrame) -> Evidence | None:
     found = _exact(claim, paired_difference(rows, claim.metric, a, b, *place))
     quantity = metric(claim.metric)
     sign = 1 if quantity.better == HIGHER else -1
-    shown = f"{a} - {b}: {_interval_text(found)} {quantity.unit}"
+    unit = "points" if quantity.unit == "percent" else quantity.unit
+    shown = f"{a} - {b}: {_interval_text(found)} {unit}"
     if not np.isfinite(found.mean):
         return Evidence("fails", shown, found, NOT_FINITE)
     low, high = sorted((sign * found.low, sign * found.high))
@@ -213,6 +218,16 @@ def _arithmetic(claim: "Claim", rows: pd.DataFrame) -> Evidence | None:
     return Evidence("holds" if same else "fails", measured, found, reason)
 
 
+def _exported(claim: "Claim", rows: pd.DataFrame) -> Evidence | None:
+    name, form = FORMS[claim.experiment]
+    try:
+        content = form(rows)
+    except ValueError:
+        return None
+    found = Interval(1.0, np.nan, np.nan, rows["seed"].nunique())
+    return Evidence("holds", f"{name}: {', '.join(content)}", found)
+
+
 RULES: dict[str, Callable[["Claim", pd.DataFrame], Evidence | None]] = {
     "number": _number,
     "half_width": _half_width,
@@ -220,4 +235,5 @@ RULES: dict[str, Callable[["Claim", pd.DataFrame], Evidence | None]] = {
     "direction": _direction,
     "check": _check,
     "arithmetic": _arithmetic,
+    "exported": _exported,
 }

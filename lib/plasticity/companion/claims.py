@@ -16,6 +16,7 @@ import pandas as pd
 from plasticity import experiments
 from plasticity.companion import paths, profiles, results
 from plasticity.companion.claim_rules import RULES, Evidence, pair, text
+from plasticity.companion.export import FORMS
 from plasticity.companion.metrics import metric
 from plasticity.companion.yaml_files import read_yaml
 
@@ -54,9 +55,11 @@ class Claim:
     system, id, kind, scale, source, claim : str
         Whose claim it is, its name, and what it says; `kind` in `KINDS`, `scale` in `SCALES`.
     experiment, metric, variant : str or None
-        The measurement that decides it; ``"a - b"`` for a difference. None under rule ``stated``.
+        The measurement that decides it; ``"a - b"`` for a difference. None under the rules
+        ``stated`` and ``shipped``; rule ``exported`` needs the experiment alone.
     rule : str
-        A rule of `claim_rules`, or ``stated``: no measurement can decide, for a `reason`.
+        A rule of `claim_rules`, or ``stated``: no measurement can decide, for a `reason`; or
+        ``shipped``: the project has what was promised.
     tolerance : float or None
         Relative tolerance, 0 for exact counts; None leaves 0.05.
     value : float, tuple of float or None
@@ -74,6 +77,8 @@ class Claim:
         True where nothing is random, so that one seed is enough.
     reason : str
         Why no measurement can decide; required by rule ``stated``.
+    files : tuple of str
+        What rule ``shipped`` looks for: patterns of paths, from the project's root.
 
     Raises
     ------
@@ -100,18 +105,24 @@ class Claim:
     reduced: str = ""
     deterministic: bool = False
     reason: str = ""
+    files: tuple[str, ...] = ()
 
     def __post_init__(self):
         self._require("kind", self.kind, KINDS)
         self._require("scale", self.scale, SCALES)
-        self._require("rule", self.rule, (*RULES, "stated"))
+        self._require("rule", self.rule, (*RULES, "stated", "shipped"))
         if self.kind == "negative":
             self._require("rule of a negative", self.rule, ("check", "stated"))
         if self.rule == "stated":
             if not self.reason.strip():
                 raise self._error("rule 'stated' needs a reason")
             return
-        for name in ("experiment", "metric", "variant"):
+        if self.rule == "shipped":
+            if not self.files:
+                raise self._error("rule 'shipped' needs files")
+            return
+        needed = ("experiment",) if self.rule == "exported" else ("experiment", "metric", "variant")
+        for name in needed:
             if not getattr(self, name):
                 raise self._error(f"rule {self.rule!r} needs {name}")
         if not isinstance(self.band, int | float) or not 0 <= self.band < 1:
@@ -122,7 +133,9 @@ class Claim:
 
     def _check_rule(self):
         """Check the fields that the row's rule needs."""
-        if self.rule != "check":
+        if self.rule == "exported":
+            self._require("experiment of rule 'exported'", self.experiment, FORMS)
+        elif self.rule != "check":
             try:
                 better = metric(self.metric).better
             except ValueError as error:
@@ -272,6 +285,8 @@ def judge(claim: Claim, measurements: Mapping[str, pd.DataFrame]) -> Verdict:
         raise ValueError(f"level is {sorted(unknown)[0]!r}; allowed: {allowed}")
     if claim.rule == "stated":
         return Verdict("not testable here", reason=claim.reason)
+    if claim.rule == "shipped":
+        return _shipped(claim.files)
     open_question = Verdict(
         "not yet", reason=f"{claim.experiment} has recorded no {claim.metric} of {claim.variant}"
     )
@@ -292,6 +307,15 @@ def judge(claim: Claim, measurements: Mapping[str, pd.DataFrame]) -> Verdict:
     return open_question
 
 
+def _shipped(patterns: Iterable[str]) -> Verdict:
+    """Look for what was promised among the project's files."""
+    counts = {pattern: sum(1 for _ in paths.ROOT.glob(pattern)) for pattern in patterns}
+    missing = [pattern for pattern, count in counts.items() if not count]
+    if missing:
+        return Verdict("not yet", reason=f"the project has no {', '.join(missing)}")
+    return Verdict("reproduced", measured="; ".join(f"{n} of {p}" for p, n in counts.items()))
+
+
 def _evidence(claim: Claim, rows: pd.DataFrame, full: bool) -> Evidence | None:
     """Apply the claim's rule, or below its scale the ordering behind its number."""
     if not full and claim.reduced:
@@ -308,7 +332,8 @@ def _verdict(claim: Claim, evidence: Evidence, level: str, full: bool) -> Verdic
             reason = "measured at a reduced size only, with which the number cannot be compared"
             return _reported("not yet", evidence, level, reason)
         if evidence.outcome == "fails":
-            reason = "does not hold at a reduced size; the sources' own size has not been run"
+            why = evidence.reason or "it does not hold"
+            reason = f"at a reduced size {why}; the sources' own size has not been run"
             return _reported("not yet", evidence, level, reason)
         return _reported("direction holds at reduced scale", evidence, level)
     words = {"holds": "reproduced", "exceeds": "reproduced and exceeded", "fails": "not reproduced"}

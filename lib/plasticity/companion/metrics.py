@@ -143,6 +143,7 @@ METRICS: dict[str, Metric] = {
     "delta_rms": Metric("state units", None),
     "state_rms": Metric("state units", None),
     "proposal_rms": Metric("state units", None),
+    "accumulation_error": Metric("ratio", LOWER),
     "convergence_step": Metric("steps", LOWER),
     "last_change_step": Metric("steps", None),
     "small_divergence_step": Metric("steps", None),
@@ -364,6 +365,7 @@ METRICS: dict[str, Metric] = {
     "label_share": Metric("percent", None),
     # named checks: 1 where it holds, 0 where it does not
     "zero_init_survives": Metric("check", HIGHER),
+    "accumulation_equals_batch": Metric("check", HIGHER),
     "released_code_is_table_2": Metric("check", HIGHER),
     "one_file_sets_paper_run": Metric("check", HIGHER),
     "each_step_gains_ten": Metric("check", HIGHER),

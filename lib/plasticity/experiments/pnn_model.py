@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from plasticity.pnn.modeling import PnnForMaskedLM
 
 SMALL_DELTA = 0.05  # root mean square under which a first update counts as close to zero
+MICRO_BATCHES, MICRO_BATCH = 9, 128  # the README's way to a batch of 1,152 on a small GPU
+MICRO_LENGTH = 32  # tokens a sequence, of a small model
+SAME_GRADIENT = 1e-4  # relative difference under which two gradients count as one, in float32
 
 # What the sources print (Choi 2025, Table 1 and README), from which their ratios are recomputed.
 SOURCE_ACCURACY = {"pnn": 47.4, "bert": 57.0}  # percent
@@ -135,6 +138,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
             rows.append((0, kind, "parameter_share", share, "percent"))
         rows += _source_arithmetic()
         rows += _table_2()
+        rows += _accumulation(seed)
         with torch.no_grad():
             rows += _fresh_model(model, config, seed)
     return pd.DataFrame(rows, columns=["step", "split", "metric", "value", "unit"])
@@ -183,6 +187,47 @@ def _table_2() -> list[tuple]:
         (0, "none", "released_code_is_table_2", float(released == TABLE_2), "check"),
         (0, "none", "one_file_sets_paper_run", float(same_run), "check"),
     ]
+
+
+def _accumulation(seed: int) -> list[tuple]:
+    """Hold the gradient of nine micro-batches against that of their batch, in a small model.
+
+    Their losses are weighted by their hidden tokens, as the training loop does, or count alike.
+    """
+    import torch
+
+    from plasticity.pnn.configuration import PnnConfig
+    from plasticity.pnn.masking import IGNORED_LABEL
+    from plasticity.pnn.modeling import PnnForMaskedLM
+
+    torch.manual_seed(seed)
+    size = {"vocab_size": 100, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+    model = PnnForMaskedLM(PnnConfig(**size, hidden_dropout_prob=0))
+    ids = torch.randint(5, 100, (MICRO_BATCHES * MICRO_BATCH, MICRO_LENGTH))
+    labels = torch.where(torch.rand(ids.shape) < TABLE_2["mask_probability"], ids, IGNORED_LABEL)
+
+    def gradient(parts: int, hidden: "torch.Tensor | None") -> "torch.Tensor":
+        model.zero_grad()
+        for own_ids, own_labels in zip(ids.chunk(parts), labels.chunk(parts), strict=True):
+            loss = model(own_ids, labels=own_labels, num_items_in_batch=hidden).loss
+            (loss / parts if hidden is None else loss).backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    hidden = (labels != IGNORED_LABEL).sum()
+    whole = gradient(1, hidden)
+    errors = {
+        "weighted": gradient(MICRO_BATCHES, hidden),
+        "means": gradient(MICRO_BATCHES, None),
+    }
+    rows = []
+    for name, found in errors.items():
+        error = ((found - whole).norm() / whole.norm()).item()
+        same = float(error < SAME_GRADIENT)
+        rows += [
+            (0, name, "accumulation_error", error, "ratio"),
+            (0, name, "accumulation_equals_batch", same, "check"),
+        ]
+    return rows
 
 
 def _fresh_model(model: "PnnForMaskedLM", config: Config, seed: int) -> list[tuple]:

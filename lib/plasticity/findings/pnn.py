@@ -197,9 +197,32 @@ def fresh(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
             f"- **{labels.get(variant, variant)}**: the first update has a root mean square of "
             f"{own['delta_rms']:.3f}, so that it {starts}; the gate averages "
             f"{own['gate_mean']:.4f}, and {own['gate_active_share']:.1f} % of the dimensions count "
-            "as active (gate above one half) before any training."
+            f"as active (gate above one half) before any training{_tie(own)}."
         )
     return "\n".join(lines)
+
+
+def _tie(own: pd.Series) -> str:
+    """Say why no gate counts as active where all of them are exactly one half."""
+    return ": every gate is exactly one half" if own["gate_std"] == 0 else ""
+
+
+def accumulation(rows: pd.DataFrame) -> str:
+    """Say in Markdown whether nine micro-batches of 128 make one batch of 1,152.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_model``, of one seed.
+    """
+    own = rows[(rows["variant"] == "as_released") & (rows["metric"] == "accumulation_error")]
+    error = own.set_index("split")["value"]
+    return (
+        "- **Weighted by their hidden tokens**, as the training loop here does, nine micro-batches "
+        f"give the gradient of their batch to {error['weighted']:.0e} of its length: rounding.\n"
+        f"- **Counted alike**, a mean of nine means, they miss it by {100 * error['means']:.1f} %: "
+        "micro-batches hide different numbers of tokens, so some tokens count more than others."
+    )
 
 
 def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
@@ -222,7 +245,7 @@ def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     for ours, theirs, question in COMPARISONS:
         if {ours, theirs} <= set(worst.index):
             difference = paired_difference(rows, "accuracy", ours, theirs, split="test")
-            lines.append(f"{question}: {_compared(ours, theirs, difference, worst, labels)}")
+            lines.append(f"{question}: {_compared(rows, ours, theirs, difference, labels)}")
     if {"pnn", "bert"} <= set(worst[worst >= CLEAR_OF_PLATEAU].index):
         lines.append(_ratio(rows, labels))
     lines.append(_steps(rows, "pnn", labels))
@@ -265,22 +288,29 @@ def _ratio(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     )
 
 
-def _compared(ours: str, theirs: str, found: Interval, worst: pd.Series, labels) -> str:
+def _compared(rows: pd.DataFrame, ours: str, theirs: str, found: Interval, labels) -> str:
     first, second = labels.get(ours, ours), labels.get(theirs, theirs)
     text = cell(found.mean, found.low, found.high, "{:+.1f}")
+    waiting = [note for arm in (ours, theirs) if (note := _waiting(rows, arm, labels))]
+    ahead = "has learnt sooner" if waiting else "is ahead"
     if not found.low <= found.high:
         verdict = "one seed, so no interval"
     elif found.low > 0:
-        verdict = f"{first} is ahead"
+        verdict = f"{first} {ahead}"
     elif found.high < 0:
-        verdict = f"{second} is ahead"
+        verdict = f"{second} {ahead}"
     else:
         verdict = "no difference can be told"
-    waiting = [
-        name for name, arm in ((first, ours), (second, theirs)) if worst[arm] < CLEAR_OF_PLATEAU
-    ]
-    note = f"; {' and '.join(waiting)} had not left the plateau in every seed" if waiting else ""
+    note = f"; where they end is open: {' and '.join(waiting)}" if waiting else ""
     return f"{first} minus {second} is {text} points of test accuracy: {verdict}{note}."
+
+
+def _waiting(rows: pd.DataFrame, arm: str, labels: Mapping[str, str]) -> str:
+    """Say in how many seeds an arm stood on the plateau; nothing where in none."""
+    over = values_by_seed(rows, "accuracy_over_guess", arm, "test", 0)
+    count = int((over < CLEAR_OF_PLATEAU).sum())
+    on = f"in {count} of {len(over)} seeds" if len(over) > 1 else "in its one seed"
+    return f"{labels.get(arm, arm)} stood on the plateau {on}" if count else ""
 
 
 def _steps(rows: pd.DataFrame, variant: str, labels: Mapping[str, str]) -> str:

@@ -9,6 +9,8 @@ from plasticity.companion.tables import cell, interval_cell
 from plasticity.experiments.pnn_refinement import CLEAR_OF_PLATEAU
 from plasticity.findings.pnn import worst_seeds
 
+BLIND_GATES = ("no_gate", "constant_gate", "scalar_gate", "dimension_gate")  # see no token
+
 
 def differences(rows: pd.DataFrame, metric: str = "loss") -> pd.DataFrame:
     """Compare every arm with PNN, paired by seed.
@@ -124,6 +126,45 @@ def _part(rows: pd.DataFrame, variant: str) -> str:
     what = {"no_gate": "Without the gate", "word_vectors": "Started from word vectors"}[variant]
     text = interval_cell(found, "{:+.1f}")
     return f"{what} accuracy changes by {text} points: {_direction(found)}."
+
+
+def retrained_gates(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """Say in Markdown how models end that were trained with a gate that cannot choose, or none.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_ablations``, with ``pnn``.
+    labels : mapping of str to str
+        Names to show for the variants.
+
+    Returns
+    -------
+    str
+        How far the arms got, one sentence for each such arm, and what follows for the gate.
+    """
+    rows = rows[rows["variant"].isin(("pnn", *BLIND_GATES))]
+    found = {
+        name: paired_difference(rows, "accuracy", name, "pnn", split="test")
+        for name in BLIND_GATES
+        if name in set(rows["variant"])
+    }
+    sentences = [_standing(rows)]
+    sentences += [
+        f"Trained with **{labels.get(name, name)}**: {interval_cell(one, '{:+.1f}')} points of "
+        f"accuracy against PNN, {_direction(one)}."
+        for name, one in found.items()
+    ]
+    lost = [name for name, one in found.items() if one.high < 0]
+    if all(one.low <= one.high for one in found.values()):
+        sentences.append(
+            "So a gate that reads its token is worth something to a model that may learn without."
+            if len(lost) == len(found)
+            else f"So a model can do without a choice by token ({len(found) - len(lost)} of "
+            f"{len(found)} such arms lose nothing that can be told): what changing a trained gate "
+            "costs shows what the model has come to rely on, not what it needed."
+        )
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _direction(found: Interval) -> str:

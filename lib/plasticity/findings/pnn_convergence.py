@@ -13,7 +13,7 @@ from plasticity.experiments.pnn_convergence import (
     SOURCE_STEPS,
     THIRDS,
 )
-from plasticity.experiments.pnn_refinement import PLATEAU_MARGIN
+from plasticity.experiments.pnn_refinement import CLEAR_OF_PLATEAU, PLATEAU_MARGIN
 from plasticity.pnn.convergence import CLASSES
 
 RECONSTRUCTED = RULES[0]
@@ -164,15 +164,14 @@ def _alike(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
         own = rows[rows["variant"] == arm]
         every = all(_seeds_beyond(own, name) == own["seed"].nunique() for name in CONTRAST_NAMES)
         (more if every else no_more).append(labels[arm])
-    parts = [
-        f"{text} {' and '.join(names)}."
-        for text, names in (
-            ("In every seed easy tokens settle sooner than the definition forces in", more),
-            ("Not so in", no_more),
-        )
-        if names
-    ]
-    return " ".join(parts)
+    if not more:
+        return "In none of these models do easy tokens settle sooner in every seed than is forced."
+    text = f"In every seed easy tokens settle sooner than the definition forces in {_and(more)}."
+    return f"{text} Not so in {_and(no_more)}." if no_more else text
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(names)
 
 
 def _standing(summary: pd.DataFrame, arm: str) -> str:
@@ -187,6 +186,11 @@ def _standing(summary: pd.DataFrame, arm: str) -> str:
         text += (
             " That is the plateau on which predictions hardly depend on the text, so that its steps"
             " tell little about words."
+        )
+    elif over < CLEAR_OF_PLATEAU:
+        text += (
+            " It has begun to learn from context, but is not clear of the plateau: its steps may yet"
+            " change."
         )
     return text
 
@@ -211,8 +215,20 @@ def _gap(own: pd.DataFrame, summary: pd.DataFrame, arm: str) -> str:
         f"{forced['target_null']:+.2f}; with classes exchanged among tokens that alike end on "
         f"their first guess or on another, {forced['endpoint_null']:+.2f}. An easy token that ends "
         "right ends on its first guess, and a medium one never does: the definition **forces "
-        f"{share:.0f} % of the gap**. {_rest(own)}"
+        f"{share:.0f} % of the gap**{_forced_of_medium(summary, arm)}. {_rest(own)}"
     )
+
+
+def _forced_of_medium(summary: pd.DataFrame, arm: str) -> str:
+    """Say how much of the gap of medium tokens the definition forces, where they settle later."""
+    split = f"{RECONSTRUCTED}:medium_minus_easy"
+    keys = [(arm, name, split) for name in ("step_gap", *(f"{null}_gap" for null in NULLS[1:]))]
+    if not all(key in summary.index for key in keys):
+        return ""
+    gap, *forced = (summary.loc[key, "mean"] for key in keys)
+    if gap <= 0:
+        return ""
+    return f", and {min(100 * max(0, *forced) / gap, 100):.0f} % of that of medium tokens"
 
 
 def _seeds_beyond(own: pd.DataFrame, contrast: str) -> int:

@@ -8,8 +8,8 @@ from plasticity.companion.tables import cell
 MODELS = {
     ("pnn", "test"): "PNN",
     ("pnn", "random_refiner"): "PNN, its refiner not trained",
-    ("bert_4_stepwise", "test"): "BERT, 4 layers, PNN's losses",
-    ("bert_stepwise", "test"): "BERT, 12 layers, PNN's losses",
+    ("bert_4_stepwise", "test"): "4-layer BERT with PNN's losses",
+    ("bert_stepwise", "test"): "12-layer BERT with PNN's losses",
 }
 MEASURES = {
     "gradient_cosine": ("cosine with descent", "{:.3f}"),

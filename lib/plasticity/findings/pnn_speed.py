@@ -11,7 +11,7 @@ COMPARISONS = {
     "masked_step": "a training step, heads on hidden tokens",
     "stock_step": "a training step against transformers' BERT",
 }
-MODELS = {"pnn": "PNN", "bert": "BERT, 12 layers"}
+MODELS = {"pnn": "PNN", "bert": "12-layer BERT"}
 PAPER_MODELS = "paper_models"  # the variant with the paper's own pair, of unequal depth
 SLACK = 0.03  # of the time ratio over the ratio of operations
 
@@ -49,6 +49,31 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
                 "memory goal met": _met(memory, 1.0) if comparison == "stock_step" else "",
             }
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def missed(rows: pd.DataFrame) -> str:
+    """Say in Markdown which goals of time and memory were missed, and by how much.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_speed``.
+    """
+    table = goals(rows)
+    lines = [
+        f"{name} at {variant.replace('_', ' ')} takes {line['time ratio']} times as long, where "
+        f"{line['goal']} is wanted"
+        for (variant, name), line in table.iterrows()
+        if line["met"] == "no"
+    ]
+    lines += [
+        f"{name} at {variant.replace('_', ' ')} takes {line['memory ratio']} times the memory"
+        for (variant, name), line in table.iterrows()
+        if line["memory goal met"] == "no"
+    ]
+    if not lines:
+        return "Every goal is met."
+    return f"**Missed**: {'; '.join(lines)}. The other goals are met."
 
 
 def _met(ratio: float, goal: float) -> str:

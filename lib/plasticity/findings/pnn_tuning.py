@@ -93,7 +93,7 @@ def choice(rows: pd.DataFrame, configs: Sequence, labels: Mapping[str, str]) -> 
     for arm in dict.fromkeys(arm for arm, _ in found.index):
         own = found.loc[arm]
         best = own["loss"].idxmin()
-        line = f"- {labels.get(arm, arm)}: {settings[best]}"
+        line = f"- {labels.get(arm, arm)}: {settings[best]}{_ends(configs, best)}"
         learning = int((own["accuracy_over_guess"] >= PLATEAU_MARGIN).sum())
         if learning == 0:
             line += "; no trial began to learn, so that the choice rests on small differences"
@@ -103,6 +103,19 @@ def choice(rows: pd.DataFrame, configs: Sequence, labels: Mapping[str, str]) -> 
     runs = f"Each trial is one run of one seed over {configs[0].train_tokens:,} tokens."
     starts = [_start(found, configs, labels, start) for start in STARTS]
     return "\n".join([*lines, "", " ".join([*filter(None, starts), runs])])
+
+
+def _ends(configs: Sequence, best: int) -> str:
+    """Say which numbers of the best trial are the largest or the smallest that were tried."""
+    chosen = {_trial(config.variant): config for config in configs}[best]
+    at = []
+    for name, shown in (("learning_rate", "rate"), ("position_scale", "positions")):
+        tried, value = {getattr(config, name) for config in configs}, getattr(chosen, name)
+        if len(tried) > 1 and value == max(tried):
+            at.append(f"the largest {shown}")
+        elif len(tried) > 1 and value == min(tried) and name == "learning_rate":
+            at.append(f"the smallest {shown}")
+    return f" ({' and '.join(at)} tried: better may lie beyond)" if at else ""
 
 
 def _start(

@@ -32,7 +32,7 @@ GROUPS = {
     "start": {"true_zero": "truly starts at zero", "word_vectors": "embeddings from word vectors"},
     "sharing": {
         "four_refiners": "a refiner for each step",
-        "four_layers": "BERT, 4 layers, PNN's losses",
+        "four_layers": "4-layer BERT with PNN's losses",
         "universal_transformer": "one shared layer, no deltas",
         "hybrid_1": "1 BERT layer first",
         "hybrid_2": "2 BERT layers first",

@@ -15,11 +15,11 @@ RULES = {
 DIGITS = {
     "vision": ("PNN", PALETTE[0]),
     "vit_equal_parameters": ("ViT, 1 layer", PALETTE[1]),
-    "vit_equal_compute": ("ViT, 4 layers", PALETTE[3]),
+    "vit_equal_compute": ("4-layer ViT", PALETTE[3]),
 }
 TASKS = {
     "glue": ("PNN", PALETTE[0]),
-    "glue_bert": ("BERT, 4 layers, PNN's losses", PALETTE[5]),
+    "glue_bert": ("4-layer BERT with PNN's losses", PALETTE[5]),
     "glue_untrained": ("PNN, not pre-trained", "#777777"),
 }
 

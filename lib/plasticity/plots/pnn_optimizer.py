@@ -9,8 +9,8 @@ RANDOM = "random_refiner"
 LABELS = {
     ("pnn", "test"): ("PNN", PALETTE[0], "o-"),
     ("pnn", RANDOM): ("PNN, refiner not trained", "#777777", "s:"),
-    ("bert_4_stepwise", "test"): ("BERT, 4 layers", PALETTE[1], "^-"),
-    ("bert_stepwise", "test"): ("BERT, 12 layers", PALETTE[3], "v-"),
+    ("bert_4_stepwise", "test"): ("4-layer BERT", PALETTE[1], "^-"),
+    ("bert_stepwise", "test"): ("12-layer BERT", PALETTE[3], "v-"),
 }
 
 
