@@ -189,8 +189,8 @@ def _standing(summary: pd.DataFrame, arm: str) -> str:
         )
     elif over < CLEAR_OF_PLATEAU:
         text += (
-            " It has begun to learn from context, but is not clear of the plateau: its steps may yet"
-            " change."
+            " It has begun to learn from context, but is not clear of the plateau: its steps may"
+            " yet change."
         )
     return text
 

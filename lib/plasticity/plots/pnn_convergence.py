@@ -1,5 +1,6 @@
 """Figures of convergence: summaries of rows in, a Figure out."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -181,11 +182,13 @@ def nulls_and_frequency(summary: pd.DataFrame) -> Figure:
             _by_third(thirds, own, arm, shift)
             _correlations(ranks, own, arm, shift)
         gaps.axhline(0, color="black", linewidth=0.8)
-        gaps.set_xticks(range(len(arms)), [pnn.label(arm) for arm in arms])
+        gaps.set_xticks(
+            range(len(arms)), [textwrap.fill(pnn.label(arm), 13) for arm in arms], fontsize=8
+        )
         gaps.set(ylabel="steps", title="Hard minus easy, first repeat")
         for name, colour in GAPS.values():
             gaps.bar(0, 0, color=colour, label=name)
-        gaps.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+        gaps.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
         thirds.set_xticks(range(len(THIRDS)), THIRDS)
         thirds.set(xlabel="third of hidden tokens", ylabel="mean step")
         thirds.set_title("First repeat, by frequency of the word")
