@@ -174,6 +174,24 @@ def test_telling_and_guessing(learnt):
         tell(model, " ", np.random.default_rng(0))
 
 
+FEW = [np.array([4, 5, 4]), np.array([4, 5]), np.array([6, 4, 5])]
+
+
+def small():
+    return StoryModel.counted(Stream.of(FEW), NAMES, Parts(CHAINS[:1], states=()))
+
+
+def parted():
+    """Return counts of two shards in which the words fall into other classes."""
+    maps = (CLASSES[3], CLASSES[3][::-1])
+    return [Counts.of(Stream.of(FEW), CHAINS, {3: classes}) for classes in maps]
+
+
+def test_a_place_that_is_asked_twice_is_answered_twice():
+    once, twice = (small().probabilities(Stream.of(FEW), places) for places in ([1], [1, 2, 1]))
+    assert np.array_equal(twice[[0, 2]], once[[0, 0]]) and once.sum() == pytest.approx(1)
+
+
 def test_text_is_cut_and_numbered():
     assert words_of("He said: “No!”") == ["he", "said", ":", "“", "no", "!", "”"]
     vocabulary = Vocabulary.of([["a", "b", "a", "b", "a", "c"]])
@@ -200,6 +218,15 @@ def test_text_is_cut_and_numbered():
             ValueError,
             "from place 1",
         ),
+        (lambda: Vocabulary.of([["a", "b"]]), ValueError, "no word occurs 2 times"),
+        (lambda: Vocabulary.of(["a cat"]), TypeError, "a story is the text 'a cat'"),
+        (lambda: Stream.of([np.array([4.7])]), TypeError, "a story holds .*4.7"),
+        (lambda: small().learn(Stream.of(FEW), [7]), ValueError, "order is 7; allowed: 0 to 2"),
+        (lambda: small().learn(Stream.of(FEW), [-1]), ValueError, "order is -1"),
+        (lambda: small().learn(Stream.of([np.array([8, 8])])), ValueError, "was not counted"),
+        (lambda: small().perplexity(Stream.of([np.array([99])])), ValueError, "number is 99"),
+        (lambda: small().probabilities(Stream.of(FEW), [50]), ValueError, "places is 50"),
+        (lambda: Counts.merged(parted()), ValueError, "2 maps from words to classes"),
         (lambda: Parts(states=("mood",)), ValueError, "'mood'; allowed"),
         (lambda: Parts(rates=(-1, 0)), ValueError, "0 or more"),
     ],

@@ -81,7 +81,8 @@ def datasets(config: Config) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=2)
 def texts(whole: bool, stories: int, scored: int) -> tuple[list[list[str]], list[list[str]]]:
     """Return the words of stories to train on and to score, from the benchmark or the corpus."""
-    table = data.load(REAL if whole else BENCH)
+    table = data.load(name := REAL if whole else BENCH)
+    check_range(f"stories, of those that {name} has,", stories, 0, len(table["train"]))
     cut = words_of if whole else str.split
     lines = table["train"]["text"][: stories or None], table["test"]["text"][: scored or None]
     train, test = ([cut(line) for line in part] for part in lines)
@@ -113,6 +114,7 @@ class Mixture:
         counts = np.bincount(train.words[train.scored], minlength=len(vocabulary)) + 1.0
         self.alone = counts / counts.sum()
         self.brain = window.graph(config.fan) if config.fan else None
+        self.synapses = len(self.brain.edges()) if self.brain else 0
         if config.contexts:
             random = np.random.default_rng([seed, 1])
             able = np.flatnonzero(train.scored)
@@ -135,6 +137,15 @@ class Mixture:
         if self.brain is None:
             return self.window.scores(stream, places)
         return spread_scores(self.brain, stream, places)
+
+    @property
+    def numbers(self) -> int:
+        """How many 4-byte numbers it predicts with; a synapse of the graph is two."""
+        words = len(self.vocabulary)
+        found = words * (self.config.unigram > 0) + words * self.config.contexts
+        if self.config.unigram == 1:
+            return found
+        return found + (self.window.weights.size if self.brain is None else self.synapses * 2)
 
     def _near(self, scores: np.ndarray) -> np.ndarray:
         """Return shares of what followed the stored contexts with the nearest scores."""
@@ -245,10 +256,10 @@ def _window(config: Config, seed: int) -> Iterator[Row]:
     yield 0, "test", "perplexity", perplexity
     yield 0, "test", "relative_perplexity", 100 * perplexity / len(given.vocabulary)
     yield 0, "test", "scored_tokens", int(given.test.scored.sum())
-    yield 0, "train", "pairs_per_second", speed
+    if config.epochs:
+        yield 0, "train", "pairs_per_second", speed
     yield 0, "train", "tokens", int(given.train.scored.sum())
-    stored = config.contexts * len(given.vocabulary)
-    yield 0, "train", "megabytes", 4 * (model.window.weights.size + stored) / 1e6
+    yield 0, "train", "megabytes", 4 * model.numbers / 1e6
     if config.variant == "unigram_spread":
         plain, _, _ = mixture(Config(**{**vars(config), "variant": "plain", "fan": 0}), seed)
         without = math.exp(plain.loss(given.test) / given.test.scored.sum())

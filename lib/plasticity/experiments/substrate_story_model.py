@@ -105,6 +105,7 @@ def stories(config: Config) -> Stories:
         scored = [line.split() for line in bench["test"]["text"]]
     else:
         train, scored = train[:-held], train[-held:]
+    check_range("stories, of those to train on,", config.stories, 0, len(train))
     train, scored = train[: config.stories or None], scored[: config.scored or None]
     if config.sampled:
         sampled = data.load(SAMPLED)["train"]["text"][: config.sampled]
@@ -163,8 +164,8 @@ def trained(config: Config, seed: int, given: Stories) -> tuple[StoryModel, dict
 
 
 def _graph(config: Config, seed: int) -> Iterator[Row]:
-    given = stories(config)
     started = time.perf_counter()
+    given = stories(config)
     model, seconds = trained(config, seed, given)
     tokens = sum(map(len, given.train)) + len(given.train)
     for name, value in seconds.items():

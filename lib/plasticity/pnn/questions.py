@@ -247,7 +247,7 @@ def _halting_rows(model: "PnnForMaskedLM", states: "Tensor", rule: "StoppingRule
     for step in range(1, len(states)):
         now, before = states[step : step + 1], states[step - 1 : step]
         readout = Readout(model.head, now, before, only, 1)
-        level = float(rule.level(readout))
+        level = rule.level(readout).item()
         rows.append((step, "unrest", 0, type(rule).__name__, level))
         if rule.check(readout) and not enough:
             enough = [(step, "enough", 0, type(rule).__name__, level)]

@@ -165,12 +165,20 @@ class Circuit:
         -------
         ndarray of int32, shape (levels, length)
             -1 where there is no context.
+
+        Raises
+        ------
+        ValueError
+            If a word follows a context after which it was never counted.
         """
         edges = np.full(found.shape, -1, np.int32)
         for place, pairs in enumerate(self._pairs):
             there = found[place] >= 0
             own = (found[place][there] - self._contexts[place]) * np.int64(self.words)
-            at = np.searchsorted(pairs, own + stream.words[there])
+            wanted = own + stream.words[there]
+            at = np.searchsorted(pairs, wanted)
+            if not np.array_equal(pairs[np.minimum(at, len(pairs) - 1)], wanted):
+                raise ValueError("a story was not counted; allowed: those of `StoryModel.counted`")
             edges[place, there] = at + self._synapses[place]
         return edges
 

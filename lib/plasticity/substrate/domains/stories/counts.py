@@ -9,6 +9,7 @@ are parted.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -120,6 +121,8 @@ class Counts:
     chains : tuple of Chain
     levels : tuple of Level
         Of each chain from its shortest contexts to its longest.
+    maps : tuple of bytes
+        The sha256 sums of the maps from words to classes that were looked through.
 
     Examples
     --------
@@ -134,6 +137,7 @@ class Counts:
 
     chains: tuple[Chain, ...]
     levels: tuple[Level, ...]
+    maps: tuple[bytes, ...] = ()
 
     @classmethod
     def of(
@@ -158,7 +162,9 @@ class Counts:
             parts = names[there], stream.words[there], np.ones(there.sum(), np.int32), below[there]
             levels.append(Level.summed(*parts))
             shorter = names
-        return cls(tuple(chains), tuple(levels))
+        used = sorted({chain.classes for chain in chains} - {0})
+        maps = (np.ascontiguousarray(classes[size], np.int32) for size in used)
+        return cls(tuple(chains), tuple(levels), tuple(sha256(one).digest() for one in maps))
 
     @classmethod
     def merged(cls, shards: Sequence["Counts"]) -> "Counts":
@@ -167,11 +173,16 @@ class Counts:
         Raises
         ------
         ValueError
-            If they were counted along different chains.
+            If they were counted along different chains, or with other classes of the words.
         """
         chains = {shard.chains for shard in shards}
         if len(chains) != 1:
             raise ValueError(f"chains are {sorted(chains)}; allowed: the same in every shard")
+        if len(maps := {shard.maps for shard in shards}) != 1:
+            raise ValueError(
+                f"shards hold {len(maps)} maps from words to classes; allowed: one, made before "
+                "the stories are parted"
+            )
         columns = ("names", "words", "counts", "shorter")
         return cls(
             *chains,
@@ -181,4 +192,5 @@ class Counts:
                 )
                 for levels in zip(*(shard.levels for shard in shards), strict=True)
             ),
+            *maps,
         )

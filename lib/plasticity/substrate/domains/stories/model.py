@@ -147,10 +147,16 @@ class StoryModel:
         -------
         ndarray of float64, shape (length,)
             Logarithms of the probabilities that each word had before it was learnt; 0 elsewhere.
+
+        Raises
+        ------
+        ValueError
+            If a story was not counted, or the order names one that is not there.
         """
-        found = self.circuit.find(stream)
+        found = self._find(stream)
         edges = self.circuit.synapses(stream, found)
-        order = np.arange(len(stream.starts) - 1) if order is None else np.asarray(order)
+        count = len(stream.starts) - 1
+        order = np.arange(count) if order is None else _within("order", order, count)
         logs, _ = self._read(stream, found, order, self.parts.rates, edges)
         states = self.weights.states
         states[np.abs(states) < WEAKEST] = 0
@@ -169,9 +175,14 @@ class StoryModel:
         Returns
         -------
         ndarray of float64, shape (length,)
+
+        Raises
+        ------
+        ValueError
+            If a word is not of the vocabulary.
         """
         order = np.arange(len(stream.starts) - 1)
-        return self._read(stream, self.circuit.find(stream), order, threads=threads)[0]
+        return self._read(stream, self._find(stream), order, threads=threads)[0]
 
     def probabilities(self, stream: Stream, places: Sequence[int]) -> np.ndarray:
         """Return the probability of every word at some places of a stream.
@@ -179,13 +190,25 @@ class StoryModel:
         Returns
         -------
         ndarray of float32, shape (places, words)
+
+        Raises
+        ------
+        ValueError
+            If a place is not of the stream.
         """
         order = np.arange(len(stream.starts) - 1)
-        return self._read(stream, self.circuit.find(stream), order, places=places)[1]
+        places = _within("places", places, len(stream.words))
+        once, again = np.unique(places, return_inverse=True)
+        return self._read(stream, self._find(stream), order, places=once)[1][again]
 
     def perplexity(self, stream: Stream) -> float:
         """Return the perplexity of the words and ends of stories."""
         return float(np.exp(-self.log_probabilities(stream)[stream.scored].mean()))
+
+    def _find(self, stream: Stream) -> np.ndarray:
+        """Return the contexts of a stream whose words are all of the vocabulary."""
+        _within("a word's number", stream.words, len(self.vocabulary))
+        return self.circuit.find(stream)
 
     def _read(self, stream, found, order, rates=(0.0, 0.0), edges=NOTHING, places=(), threads=1):
         logs = np.zeros(len(stream.words))
@@ -206,3 +229,12 @@ class StoryModel:
         with ThreadPoolExecutor(threads) as pool:  # list: an error in a part is raised here
             list(pool.map(lambda part: kernels.read(part, threads, *arguments), range(threads)))
         return logs, shares
+
+
+def _within(name: str, numbers: Sequence[int], count: int) -> np.ndarray:
+    """Return whole numbers, which have to be 0 or more and below a count."""
+    found = np.asarray(numbers, np.int64)
+    outside = found[(found < 0) | (found >= count)]
+    if len(outside):
+        raise ValueError(f"{name} is {outside[0]}; allowed: 0 to {count - 1}")
+    return found

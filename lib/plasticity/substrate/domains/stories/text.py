@@ -95,12 +95,20 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            If there are no words, or fewer than the size asks for.
+            If there are no words, none occurs twice, or there are fewer than the size asks for.
+        TypeError
+            If a story is not cut into words.
         """
-        counts = Counter(word for story in stories for word in story)
+        counts = Counter()
+        for story in stories:
+            if isinstance(story, str):
+                raise TypeError(f"a story is the text {story!r}; allowed: its words, of `words_of`")
+            counts.update(story)
         if not counts:
             raise ValueError("the stories have no words; allowed: one word or more")
         known = [word for word, count in counts.most_common() if count >= FEWEST]
+        if not known:
+            raise ValueError(f"no word occurs {FEWEST} times; allowed: stories where one does")
         most = len(known) + len(SPECIALS)
         size = most if size is None else size
         if not len(SPECIALS) < size <= most:
@@ -140,6 +148,8 @@ class Stream:
         ------
         ValueError
             If there are none, or one holds a mark: `PAD`, `BEGIN`, `END`.
+        TypeError
+            If one holds anything but whole numbers.
 
         Examples
         --------
@@ -152,6 +162,10 @@ class Stream:
         starts = np.concatenate([[0], np.cumsum(lengths)])
         words = np.empty(starts[-1], np.int32)
         for story, start in zip(stories, starts[:-1], strict=True):
+            if len(story) and np.asarray(story).dtype.kind not in "iu":
+                raise TypeError(
+                    f"a story holds {story[0]!r}; allowed: numbers of words, whole ones"
+                )
             words[start] = BEGIN
             words[start + 1 : start + 1 + len(story)] = story
         words[starts[1:] - 1] = END

@@ -17,6 +17,7 @@ WINDOW, DECAY, RATE, CLIP = 4, 0.6, 0.05, 5.0
 FAR, FAR_PULL = 16, 0.1  # words back, and how strongly they pull
 NEGATIVE_PULL = 0.1
 FIRST_DECAY, SECOND_DECAY, TINY = 0.9, 0.999, 1e-8  # Adam's
+SPREAD_CYCLES, KEPT = 2, 0.5  # what a word keeps of its activation in each cycle
 FEWEST_WEIGHT = 0.01  # weaker synapses are left out of the graph
 KERNEL = {"cache": True, "nogil": True}
 
@@ -139,16 +140,23 @@ class WindowModel:
 def spread_scores(brain: Brain, stream: Stream, places: np.ndarray) -> np.ndarray:
     """Return the activation that spreads to every word from the last four, at some places.
 
+    As in the source it spreads for two cycles; in each a word keeps half of what it had, and what
+    is not above 0 falls silent. Of a word that stands twice the farther place counts.
+
     Returns
     -------
     ndarray of float32, shape (places, words)
     """
     found = np.zeros((len(places), len(brain)), np.float32)
-    for row, place in enumerate(places):
+    for level, place in zip(found, places, strict=True):
         back = np.arange(1, 1 + min(WINDOW, int(stream.places[place])))
-        values = (DECAY ** (back - 1)).astype(np.float32)
-        emission = brain.spread(stream.words[place - back].astype(np.uint32), values)
-        found[row, emission.hit] = emission.activations
+        level[stream.words[place - back]] = DECAY ** (back - 1)
+        for _ in range(SPREAD_CYCLES):
+            active = np.flatnonzero(level)
+            emission = brain.spread(active, level[active])
+            level *= KEPT
+            level[emission.hit] += emission.activations
+            np.maximum(level, 0, out=level)
     return found
 
 
