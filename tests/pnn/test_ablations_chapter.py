@@ -81,6 +81,8 @@ def test_on_the_plateau_accuracies_are_not_said_to_be_final(rows):
     text = pnn_ablations.ablations(rows, LABELS)
     assert "no arm stood 15 points" in text
     assert "who learns earlier, and not who ends up higher" in text
+    assert "a loss after these tokens" in text
+    assert "On the front of accuracy against compute after these tokens" in text
 
 
 def test_one_seed_gives_no_verdicts(rows):
@@ -95,9 +97,12 @@ def test_a_model_that_learnt_without_a_gate_says_whether_it_needed_one(rows):
     assert "worth something to a model that may learn without" in losing
     rows.loc[(rows["variant"] == "no_gate") & (rows["metric"] == "accuracy"), "value"] += 2
     gaining = pnn_ablations.retrained_gates(rows, LABELS)
-    assert "a gain" in gaining and "(1 of 1 such arms lose nothing that can be told)" in gaining
+    assert "a gain" in gaining and "In 1 of 1 such arms no loss could be shown" in gaining
     alone = pnn_ablations.retrained_gates(rows[rows["seed"] == 0], LABELS)
-    assert "one seed, so no interval" in alone and "So a" not in alone
+    assert "one seed, so no interval" in alone and "no intervals, and no verdict" in alone
+    rows.loc[rows["metric"] == "accuracy_over_guess", "value"] = 3.0
+    waiting = pnn_ablations.retrained_gates(rows, LABELS)
+    assert "**stays open** here" in waiting and "In 1 of 1" not in waiting
 
 
 def test_contraction_is_said_of_each_arm_by_its_stretch(rows):

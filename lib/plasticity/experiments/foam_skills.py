@@ -1,6 +1,7 @@
 """Three skills before and after, on tests that can tell, and on the source's 10, 5 and 5 items."""
 
 import copy
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,13 +126,13 @@ def _answers(model, base: "Base", items: int) -> list[tuple]:
 
 
 def _right(found: pd.DataFrame, examples: list["Example"], choose) -> int:
-    """Count the right answers among those examples that are chosen."""
-    chosen = set(choose(examples))
-    return sum(
-        bool(right)
-        for right, example in zip(found["correct"], examples, strict=True)
-        if example in chosen
-    )
+    """Count the right answers among those examples that are chosen, each as often as it is."""
+    left, right = Counter(choose(examples)), 0
+    for correct, example in zip(found["correct"], examples, strict=True):
+        if left[example]:  # a question may stand in the test set twice
+            left[example] -= 1
+            right += bool(correct)
+    return right
 
 
 def _shares(split: str, found: pd.DataFrame) -> list[tuple]:

@@ -125,7 +125,13 @@ def _part(rows: pd.DataFrame, variant: str) -> str:
     found = paired_difference(rows, "accuracy", variant, "pnn", split="test")
     what = {"no_gate": "Without the gate", "word_vectors": "Started from word vectors"}[variant]
     text = interval_cell(found, "{:+.1f}")
-    return f"{what} accuracy changes by {text} points: {_direction(found)}."
+    after = "" if _all_clear(rows, ("pnn", variant)) else " after these tokens"
+    return f"{what} accuracy changes by {text} points: {_direction(found)}{after}."
+
+
+def _all_clear(rows: pd.DataFrame, variants: Iterable[str]) -> bool:
+    """Tell whether arms have left the plateau in every seed, so that they show where they end."""
+    return bool((worst_seeds(rows)[list(variants)] >= CLEAR_OF_PLATEAU).all())
 
 
 def retrained_gates(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
@@ -155,16 +161,27 @@ def retrained_gates(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
         f"accuracy against PNN, {_direction(one)}."
         for name, one in found.items()
     ]
-    lost = [name for name, one in found.items() if one.high < 0]
-    if all(one.low <= one.high for one in found.values()):
-        sentences.append(
-            "So a gate that reads its token is worth something to a model that may learn without."
-            if len(lost) == len(found)
-            else f"So a model can do without a choice by token ({len(found) - len(lost)} of "
-            f"{len(found)} such arms lose nothing that can be told): what changing a trained gate "
-            "costs shows what the model has come to rely on, not what it needed."
-        )
+    sentences.append(_needed(found, _all_clear(rows, ("pnn", *found))))
     return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _needed(found: Mapping[str, Interval], clear: bool) -> str:
+    """Say whether a model needed a gate that reads its token, as far as these arms tell."""
+    if not clear:
+        return (
+            "Whether a model needs a gate that reads its token **stays open** here: some of these "
+            "arms stood on the plateau at the end, so they tell who learns sooner."
+        )
+    if not all(one.low <= one.high for one in found.values()):
+        return "With one seed there are no intervals, and no verdict."
+    lost = [name for name, one in found.items() if one.high < 0]
+    if len(lost) == len(found):
+        return "So a gate that reads its token is worth something to a model that may learn without."
+    return (
+        f"In {len(found) - len(lost)} of {len(found)} such arms no loss could be shown: what "
+        "changing a trained gate costs tells what the model has come to rely on, which need not be "
+        "what it needed."
+    )
 
 
 def _direction(found: Interval) -> str:
@@ -190,8 +207,9 @@ def _front(rows: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
         table = table.sort_values(["cost", "accuracy"], ascending=[True, False])
         best = table[table["accuracy"] > table["accuracy"].cummax().shift(fill_value=-1.0)]
         place = "is" if "pnn" in best.index else "is not"
+        when = "" if _all_clear(rows, best.index) else " after these tokens"
         sentences.append(
-            f"On the front of accuracy against {name}, the cheapest first: "
+            f"On the front of accuracy against {name}{when}, the cheapest first: "
             f"{_named(best.index, labels)}. PNN {place} on it."
         )
     return sentences

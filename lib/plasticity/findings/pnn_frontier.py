@@ -105,7 +105,7 @@ def beyond(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
         )
         sentences.append(f"Of **{baseline}**: {told}.")
     if len(table):
-        sentences.append(_strongest(rows, table, labels))
+        sentences.insert(1, _strongest(rows, table, labels))
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 

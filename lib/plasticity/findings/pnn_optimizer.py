@@ -119,12 +119,14 @@ def _peers(rows: pd.DataFrame) -> str:
             alike.append(bool(held.all()))
             name = MODELS[variant, "test"]
             parts.append(f"{name}: {cosines.iloc[0]:.2f} to {cosines.iloc[-1]:.2f}")
-    said, meaning = (
-        ("follow it too", "so it is the losses at every step that teach this, not the recurrence")
-        if all(alike)
-        else ("do not all follow it", "by the same rule in every seed")
+    said = (
+        "follow the negative gradient by the same rule in every seed, so recurrence is not needed "
+        "for it"
+        if alike and all(alike)
+        else "do not all follow it by the same rule in every seed"
     )
     return (
-        f"Layers with weights of their own, trained with losses at every readout, {said}, "
-        f"{meaning}: {'; '.join(parts)}; PNN: {own.iloc[0]:.2f} to {own.iloc[-1]:.2f}."
+        f"Layers with weights of their own, trained with losses at every readout, {said}: "
+        f"{'; '.join(parts)}; PNN: {own.iloc[0]:.2f} to {own.iloc[-1]:.2f}. A model trained without "
+        "those losses was not measured."
     )

@@ -13,6 +13,7 @@ from plasticity.foam.trial import language, world
 from plasticity.foam.trial.bases import Base, load_base, save_base
 from plasticity.foam.trial.probes import fact_questions
 from plasticity.foam.trial.scoring import score_choices
+from plasticity.foam.trial.skills import reference_examples, skill_examples
 from plasticity.plots import foam_base as base_plots
 from plasticity.plots import foam_skills as plots
 
@@ -33,6 +34,14 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
     config = foam_base.Config(variant="unsaturated", **TINY, **FEW)
     return config, folder, foam_base.run(config, 0, folder, Runtime())
+
+
+@pytest.mark.parametrize(("skill", "most"), [("tools", 10), ("identity", 5), ("autonomy", 5)])
+def test_a_question_that_stands_twice_is_counted_once_among_the_sources(tiny, skill, most):
+    examples = 2 * skill_examples(tiny.world, skill, "test")
+    found = pd.DataFrame({"correct": [True] * len(examples)})
+    assert foam_skills._right(found, examples, reference_examples) == most
+    assert foam_skills._right(~found, examples, reference_examples) == 0
 
 
 def test_a_base_comes_back_from_its_folder_unchanged(tiny, tmp_path):
