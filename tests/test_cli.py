@@ -23,7 +23,7 @@ def error_of(*arguments):
     return result.output.strip()
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["metric"], ["claims"], ["data"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["metric"], ["claims"], ["data"], ["train"]])
 def test_help_of_every_command(command):
     result = call(*command, "--help")
     assert result.exit_code == 0

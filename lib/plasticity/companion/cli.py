@@ -176,6 +176,29 @@ def export(experiment: str, variant: str, seed: int, output: Path | None, profil
 
 
 @main.command()
+@click.option("--variant", default="pnn", show_default=True, help="The arm.")
+@click.option("--seed", default=0, show_default=True, help="Of the model, batches and masks.")
+@click.option("--size", default="small", show_default=True, help="small, or reference: a GPU.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@PROFILE
+def train(variant: str, seed: int, size: str, device: str, profile: str) -> None:
+    r"""Train one arm of chapter 31, alone or as one of several processes.
+
+    \b
+    torchrun --nproc_per_node 8 --no-python \
+      plasticity train --profile paper --size reference
+
+    Run it again to go on after a kill. The chapter finds the finished model and scores it.
+    """
+    from plasticity.companion import profiles, results_measure
+    from plasticity.companion.configuration import Runtime, check_choice
+
+    configs = {c.variant: c for c in profiles.configs("pnn_refinement", profile, size)}
+    check_choice("variant", variant, list(configs))
+    click.echo(results_measure.train(configs[variant], seed, Runtime(device=device, workers=1)))
+
+
+@main.command()
 @click.option("--system", help="foam, substrate or pnn; by default all.")
 @click.option("--verdict", help="Only claims with this verdict, such as reproduced.")
 @JSON

@@ -121,7 +121,7 @@ def run(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError(
             "results.run was called by one of several processes of torchrun, which would wait for "
-            "each other; call plasticity.pnn.training.train there, or start one process"
+            "each other; use `plasticity train` there, and run the chapter in one process after it"
         )
     listed = profiles.configs(experiment, profile, size)
     units = [

@@ -213,6 +213,36 @@ def held_checkpoint(experiment: str, config: ExperimentConfig, seed: int) -> Ite
         yield folder
 
 
+def train(config: ExperimentConfig, seed: int, runtime: Runtime) -> Path:
+    """Train one arm of ``pnn_refinement`` without scoring it, in each of torchrun's processes.
+
+    The chapter on accuracy finds the finished model and scores it. Where a run broke off, the same
+    call goes on from its last checkpoint.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        A config of ``pnn_refinement``.
+    seed : int
+        Of the model, of batches and masks.
+    runtime : Runtime
+        Device and number of processes.
+
+    Returns
+    -------
+    Path
+        The folder of the trained model; the first of several processes alone writes into it.
+    """
+    arm = experiment_module("pnn_refinement")
+    folder = checkpoint_folder("pnn_refinement", config, seed)
+    first = os.environ.get("RANK", "0") == "0"
+    held = held_checkpoint("pnn_refinement", config, seed) if first else contextlib.nullcontext()
+    with held:
+        corpus = arm.prepare_corpus(config)
+        arm.train_arm(config, corpus, seed, folder, runtime, config.curve_sequences)
+    return folder
+
+
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a checkpoint folder, waiting for whoever has it."""

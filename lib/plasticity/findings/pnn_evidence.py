@@ -115,10 +115,10 @@ def activity(rows: pd.DataFrame) -> str:
         f"**As released**: of its four curves two are one and the same by construction (change of "
         f"state {moved:.4f}, update {update:.4f}), and the first is measured before the norm that "
         "sets its size.",
-        f"**As it should be**: after that norm proposals have a root mean square of {min(norms):.2f} "
-        f"to {max(norms):.2f} at every step. Updates have {first} of the state's length at step 1 and {final} at "
-        f"step {last} (untrained: {control}), and the last one has a cosine of "
-        f"{_said(rows, 'update_cosine', 'trained', last)} with the one before (untrained: "
+        "**As it should be**: after that norm proposals have a root mean square of "
+        f"{min(norms):.2f} to {max(norms):.2f} at every step. Updates have {first} of the state's "
+        f"length at step 1 and {final} at step {last} (untrained: {control}), and the last one has a "
+        f"cosine of {_said(rows, 'update_cosine', 'trained', last)} with the one before (untrained: "
         f"{_said(rows, 'update_cosine', 'untrained', last)}).",
     )
 
@@ -174,8 +174,8 @@ def selectivity(rows: pd.DataFrame) -> str:
     }
     return _listed(
         f"**As released**, the mean state is narrowest at a step in the middle in "
-        f"{_counted(held)}; the script counts steps 1 and 2 as the middle, which with {_steps(rows)} "
-        f"steps a guess hits in {200 / _steps(rows):.0f} %.",
+        f"{_counted(held)}; the script counts steps 1 and 2 as the middle, which a guess among "
+        f"{_steps(rows)} steps hits in {200 / _steps(rows):.0f} %.",
         f"**As it should be**: by step, {spread['trained']} % of the dimensions take part in the "
         f"update of a token (untrained: {spread['untrained']} %).",
         _survives(

@@ -127,6 +127,6 @@ def _peers(rows: pd.DataFrame) -> str:
     )
     return (
         f"Layers with weights of their own, trained with losses at every readout, {said}: "
-        f"{'; '.join(parts)}; PNN: {own.iloc[0]:.2f} to {own.iloc[-1]:.2f}. A model trained without "
-        "those losses was not measured."
+        f"{'; '.join(parts)}; PNN: {own.iloc[0]:.2f} to {own.iloc[-1]:.2f}. A model trained "
+        "without those losses was not measured."
     )
