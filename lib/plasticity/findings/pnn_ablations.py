@@ -176,9 +176,7 @@ def _needed(found: Mapping[str, Interval], clear: bool) -> str:
         return "With one seed there are no intervals, and no verdict."
     lost = [name for name, one in found.items() if one.high < 0]
     if len(lost) == len(found):
-        return (
-            "So a gate that reads its token is worth something to a model that may learn without."
-        )
+        return "So a gate that reads its token is worth something, even to models taught without."
     return (
         f"In {len(found) - len(lost)} of {len(found)} such arms no loss could be shown: what "
         "changing a trained gate costs tells what the model has come to rely on, which need not be "

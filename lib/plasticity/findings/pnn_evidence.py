@@ -117,9 +117,9 @@ def activity(rows: pd.DataFrame) -> str:
         "sets its size.",
         "**As it should be**: after that norm proposals have a root mean square of "
         f"{min(norms):.2f} to {max(norms):.2f} at every step. Updates have {first} of the state's "
-        f"length at step 1 and {final} at step {last} (untrained: {control}), and the last one has a "
-        f"cosine of {_said(rows, 'update_cosine', 'trained', last)} with the one before (untrained: "
-        f"{_said(rows, 'update_cosine', 'untrained', last)}).",
+        f"length at step 1 and {final} at step {last} (untrained: {control}), and the last one "
+        f"has a cosine of {_said(rows, 'update_cosine', 'trained', last)} with the one before "
+        f"(untrained: {_said(rows, 'update_cosine', 'untrained', last)}).",
     )
 
 
