@@ -66,6 +66,9 @@ def study(digits, tmp_path_factory):
     return pd.concat([measure(folder, n, s, **arm) for n, arm in arms.items() for s in seeds])
 
 
+CONFIGS = {name: experiment.Config(variant=name) for name in plots.LABELS}
+
+
 def value(rows, variant, metric, split, step=0):
     return statistics.values_by_seed(rows, metric, variant, split, step)[0]
 
@@ -146,18 +149,24 @@ def test_a_model_is_left_behind_and_comes_back(digits, tmp_path, monkeypatch):
 
 
 def test_what_is_said_follows_the_numbers(study):
-    said = findings.sentences(study)
-    assert "agree exactly on every one of the digits compared" in said
+    said = findings.sentences(study, CONFIGS)
+    assert "agree exactly on every one of the 5 digits compared in each run" in said
+    assert "learnt from fewer" not in said and "a linear SVM" in said
     broken = study.copy()
     broken.loc[broken["metric"] == "agreeing_digits", "value"] -= 1
-    assert "NOT on every one" in findings.sentences(broken)
+    assert "NOT on every one" in findings.sentences(broken, CONFIGS)
     goal = study.copy()
     accuracy = (goal["metric"] == "accuracy") & (goal["split"] == "test")
     goal.loc[accuracy, "value"] = 99.5
-    assert findings.sentences(goal).count("all met") == 2
+    assert findings.sentences(goal, CONFIGS).count("all met") == 2
     goal.loc[goal["metric"] == "seconds", "value"] = 61.0
-    assert "missed: time" in findings.sentences(goal)
-    assert findings.learners(study, plots.LABELS).loc["linear SVM", "seeds"] == "2"
+    assert "missed: time" in findings.sentences(goal, CONFIGS)
+    few = CONFIGS | {"svm": experiment.Config(variant="svm", images=50)}
+    assert "from fewer digits here** (a linear SVM 50; the filters from all)" in (
+        findings.sentences(study, few)
+    )
+    line = findings.learners(study, plots.LABELS, few).loc["linear SVM"]
+    assert (line["digits learnt"], line["seeds"]) == ("50", "2")
 
 
 def test_every_figure_is_drawn(study):

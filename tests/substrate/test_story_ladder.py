@@ -147,3 +147,31 @@ def test_a_study_half_done_is_told_as_far_as_it_is_done():
     assert "within 0.5 %" in substrate_stories.model(pd.DataFrame(peer, columns=columns))
     both = substrate_stories.model(pd.DataFrame(peer + graph, columns=columns))
     assert "0.710 of Kneser-Ney's 21.00" in both and "not both met" in both
+
+
+def test_sizes_set_the_graph_beside_kneser_ney_and_say_what_more_stories_cost():
+    lines = []
+    for variant, words, perplexity, seconds in (
+        ("scale_500", 1000, 20.0, 4.0),
+        ("scale_500_kneser_ney", 1000, 30.0, 1.0),
+        ("scale_all", 3000, 12.0, 10.0),
+        ("scale_all_kneser_ney", 3000, 20.0, 2.0),
+        ("scale_1000", 2000, 15.0, 6.0),  # its peer is not measured yet
+    ):
+        lines += [
+            (variant, 0, 0, "train", "tokens", words),
+            (variant, 0, 0, "train", "build_seconds", seconds / 2),
+            (variant, 0, 0, "train", "learning_seconds", seconds / 2),
+            (variant, 0, 0, "train", "megabytes", 7.0),
+            (variant, 0, 0, "validation", "perplexity", perplexity),
+            (variant, 0, 0, "validation", "relative_perplexity", perplexity / 25),
+        ]
+    columns = ["variant", "seed", "step", "split", "metric", "value"]
+    rows = pd.DataFrame(lines, columns=columns)
+    table = substrate_stories.sizes(rows)
+    assert table.index.tolist() == ["1,000 words", "3,000 words"]
+    assert table.loc["3,000 words", "of the vocabulary, %: graph"] == "0.48"
+    assert table.loc["3,000 words", "seconds: graph"] == "10.0"
+    said = substrate_stories._scaling(rows)
+    assert "1,000 words: 20.0 against 30.0 (0.67)" in said
+    assert "3.0 times as many words take 2.5 times as long" in said

@@ -12,13 +12,18 @@ from plasticity.companion.statistics import (
     values_by_seed,
 )
 from plasticity.companion.tables import cell
-from plasticity.experiments.substrate_mnist import PEERS, SOURCE_ACCURACY
+from plasticity.experiments.substrate_mnist import PEERS, SOURCE_ACCURACY, Config
 
 # What the source says, and what this project set out to reach.
 SOURCE = {"accuracy": SOURCE_ACCURACY, "kilobytes": 501.0, "seconds": 60.0}
 GOALS = {"filters": (200.0, 99.35), "filters_small": (24.0, 99.0)}  # kilobytes, percent
 GOAL_SECONDS = 60.0
 CLOSE = 0.9  # cosine
+PEER_NAMES = {
+    "svm": "a linear SVM",
+    "neighbours": "3 nearest neighbours",
+    "perceptron": "a perceptron with 256 hidden units",
+}
 WHOLE = "filters_held_out"
 PARTS = {
     "as_they_lie": "digits as they lie, not upright",
@@ -30,7 +35,9 @@ PARTS = {
 }
 
 
-def learners(rows: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+def learners(
+    rows: pd.DataFrame, names: Mapping[str, str], configs: Mapping[str, Config]
+) -> pd.DataFrame:
     """Set out what every learner reaches on the test, and what it costs.
 
     Parameters
@@ -39,6 +46,8 @@ def learners(rows: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
         Tidy rows.
     names : mapping of str to str
         Names to show for the variants.
+    configs : mapping of str to Config
+        By variant, for how many digits each learnt from.
 
     Returns
     -------
@@ -54,13 +63,14 @@ def learners(rows: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
         found = [_of(rows, metric, variant, split) for metric, split in costs]
         size, seconds, cores = (one.mean for one in found)
         lines[name] = [
+            _digits(configs[variant]),
             _text(accuracy),
             f"{size:,.1f}",
             f"{seconds:,.1f}",
             f"{cores:.1f}",
             str(accuracy.count),
         ]
-    columns = ["test, %", "kilobytes", "seconds to learn", "cores used", "seeds"]
+    columns = ["digits learnt", "test, %", "kilobytes", "seconds to learn", "cores used", "seeds"]
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
 
@@ -95,20 +105,22 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def sentences(rows: pd.DataFrame) -> str:
+def sentences(rows: pd.DataFrame, configs: Mapping[str, Config]) -> str:
     """Say in Markdown what became of the digits, failures included.
 
     Parameters
     ----------
     rows : DataFrame
         Tidy rows of ``substrate_mnist``, all its variants.
+    configs : mapping of str to Config
+        As for `learners`.
 
     Returns
     -------
     str
     """
     said = [_source(rows), *(_goal(rows, variant) for variant in GOALS), _agreeing(rows)]
-    said += [_components(rows), _rounding(rows), _adam(rows), _parts(rows), _peers(rows)]
+    said += [_components(rows), _rounding(rows), _adam(rows), _parts(rows), _peers(rows, configs)]
     return "\n".join(f"- {sentence}" for sentence in said if sentence)
 
 
@@ -153,7 +165,7 @@ def _goal(rows: pd.DataFrame, variant: str) -> str:
     verdict = f"missed: {', '.join(missed)}" if missed else "all met"
     return (
         f"Filters and contexts{', small' * (variant != 'filters')}: {_text(accuracy)} % of the "
-        f"test with {size.mean:.1f} KB, learnt in {seconds.mean:.1f} s on this machine. The goals "
+        f"test with {size.mean:.1f} KB, learnt in {seconds.mean:.1f} s. The goals "
         f"were {goal} % with {kilobytes:.0f} KB in {GOAL_SECONDS:.0f} s: {verdict}. Laid out as a "
         f"graph, with the filters at every place, it takes "
         f"{graph.mean / 1000:.1f} MB."
@@ -164,9 +176,10 @@ def _agreeing(rows: pd.DataFrame) -> str:
     table = agreement(rows)
     equal = (table["compared"] == table["exactly equal"]).all()
     state = "on every one" if equal else "NOT on every one"
+    counts = " and ".join(dict.fromkeys(table["compared"]))
     return (
-        f"Spread and the fast path agree exactly {state} of the digits compared, contexts and "
-        "whole scores alike."
+        f"Spread and the fast path agree exactly {state} of the {counts} digits compared in each "
+        "run, contexts and whole scores alike."
     )
 
 
@@ -203,13 +216,26 @@ def _parts(rows: pd.DataFrame) -> str:
     return f"Taken from the whole, on digits held out, in points: {listed}." if parts else ""
 
 
-def _peers(rows: pd.DataFrame) -> str:
-    own, parts = _of(rows, "accuracy", "filters", "test"), []
+def _digits(config: Config) -> str:
+    return f"{config.images:,}" if config.images else "all"
+
+
+def _peers(rows: pd.DataFrame, configs: Mapping[str, Config]) -> str:
+    parts, fewer = [], []
     for peer in PEERS:
-        found = _of(rows, "accuracy", peer, "test")
-        if found is not None:
-            parts.append(f"{peer} {own.mean - found.mean:+.2f}")
-    return f"Minus each peer on the test, in points: {'; '.join(parts)}." if parts else ""
+        if _of(rows, "accuracy", peer, "test") is not None:
+            found = paired_difference(rows, "accuracy", "filters", peer, "test")
+            parts.append(f"{PEER_NAMES[peer]} {_text(found, '{:+.2f}')}")
+            if configs[peer].images != configs["filters"].images:
+                fewer.append(f"{PEER_NAMES[peer]} {_digits(configs[peer])}")
+    said = f"Minus each peer on the test, in points: {'; '.join(parts)}."
+    if fewer:
+        said += (
+            f" **Peers learnt from fewer digits here** ({', '.join(fewer)}; the filters from "
+            f"{_digits(configs['filters'])}), so that says little; the full study gives all the "
+            "same."
+        )
+    return said if parts else ""
 
 
 def _side(found: Interval) -> str:

@@ -16,7 +16,9 @@ DEMO_SECONDS = 10
 
 LABELS = {
     "graph": "graph",
+    "kneser_ney_6": "Kneser-Ney, order 6",
     "kneser_ney_5": "Kneser-Ney, order 5",
+    "kneser_ney_4": "Kneser-Ney, order 4",
     "kneser_ney_3": "Kneser-Ney, order 3",
     "kneser_ney_2": "Kneser-Ney, order 2",
 }
@@ -71,12 +73,59 @@ def table(rows: pd.DataFrame, labels: dict[str, str], split: str) -> pd.DataFram
     return found.reindex([labels[v] for v in labels if v in set(own["variant"])])
 
 
+def sizes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Set out what more stories give and cost, the graph beside Kneser-Ney.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``substrate_story_model``.
+
+    Returns
+    -------
+    DataFrame
+        Texts, one row for each number of words to train on that both were trained on: perplexity
+        on the held-out stories, as a share of the vocabulary, seconds of one core and megabytes.
+    """
+    lines = {}
+    for words, own, peer in _sized(rows):
+        both = {"graph": own, "Kneser-Ney": peer}
+        line = {}
+        for metric, name, form in (
+            ("perplexity", "perplexity", "{:.2f}"),
+            ("relative_perplexity", "of the vocabulary, %", "{:.2f}"),
+        ):
+            for who, variant in both.items():
+                line[f"{name}: {who}"] = _text(_at(rows, variant, metric, "validation"), form)
+        line["seconds: graph"] = f"{_train_seconds(rows, own):,.1f}"
+        line["seconds: Kneser-Ney"] = f"{_train_seconds(rows, peer):,.1f}"
+        line["megabytes: graph"] = f"{_at(rows, own, 'megabytes', 'train').mean:,.0f}"
+        lines[f"{words:,.0f} words"] = line
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _sized(rows: pd.DataFrame) -> list[tuple[float, str, str]]:
+    """Return words to train on with the arms of the graph and of Kneser-Ney, the fewest first."""
+    known = set(rows["variant"])
+    pairs = [pair for pair in zip(*SCALING.values(), strict=True) if known.issuperset(pair)]
+    return sorted((_at(rows, own, "tokens", "train").mean, own, peer) for own, peer in pairs)
+
+
+def _train_seconds(rows: pd.DataFrame, variant: str) -> float:
+    """Return the seconds of one core that counting and learning took."""
+    names = ("build_seconds", "learning_seconds")
+    own = rows[(rows["variant"] == variant) & rows["metric"].isin(names)]
+    return own.groupby("metric")["value"].mean().sum()
+
+
 def demo_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Set out the short run: seconds, perplexity and the guessing of words left out."""
     own = summarise(rows[rows["variant"].isin(["demo", "graph"])])
     own = own.set_index(["metric", "split", "step", "variant"])
     lines = {}
     for variant, split in (("demo", "validation"), ("graph", "test")):
+        if variant not in own.index.get_level_values("variant"):
+            continue
         places = {"seconds": ("seconds", "train", 0), "perplexity": ("perplexity", split, 0)}
         for top in experiment.TOPS:
             places[f"guessed in {top}, %"] = ("cloze_accuracy", split, top)
@@ -166,7 +215,8 @@ def _peer(rows: pd.DataFrame) -> str:
 def _sums(rows: pd.DataFrame) -> str:
     worst = rows.loc[rows["metric"] == "probability_error", "value"].max()
     return (
-        f"The probabilities of all words add up to 1 within {worst:.0e} wherever that was checked."
+        f"The probabilities of all words add up to 1 within {worst:.0e} at every place of the "
+        f"{experiment.SUMMED} stories in which that was checked, of each model."
     )
 
 
@@ -184,16 +234,19 @@ def _parts(rows: pd.DataFrame) -> str:
 
 
 def _scaling(rows: pd.DataFrame) -> str:
-    known, found = set(rows["variant"]), []
-    for own, peer in zip(*SCALING.values(), strict=True):
-        if own in known and peer in known:
-            a, b = (_at(rows, v, "perplexity", "validation").mean for v in (own, peer))
-            found.append((_at(rows, own, "tokens", "train").mean, a, b))
-    parts = [
-        f"{words:,.0f} words: {a:.1f} against {b:.1f} ({a / b:.2f})"
-        for words, a, b in sorted(found)
-    ]
-    return f"By size of the training set, the graph against Kneser-Ney: {'; '.join(parts)}."
+    found = []
+    for words, *arms in _sized(rows):
+        ours, theirs = (_at(rows, arm, "perplexity", "validation").mean for arm in arms)
+        found.append(f"{words:,.0f} words: {ours:.1f} against {theirs:.1f} ({ours / theirs:.2f})")
+    (fewest, small, _), (most, large, _) = _sized(rows)[0], _sized(rows)[-1]
+    said = f"By size of the training set, the graph against Kneser-Ney: {'; '.join(found)}."
+    if most > fewest:
+        times = _train_seconds(rows, large) / _train_seconds(rows, small)
+        said += (
+            f" {most / fewest:.1f} times as many words take {times:.1f} times as long to count and "
+            "learn from."
+        )
+    return said
 
 
 def _demo(rows: pd.DataFrame) -> str:
