@@ -1,5 +1,7 @@
 """What the chapter on skills in sequence says, made from the numbers."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from plasticity.companion.statistics import (
@@ -41,13 +43,15 @@ def measured(rows: pd.DataFrame) -> list[str]:
     return [arm for arm in ARMS if arm in found]
 
 
-def table(rows: pd.DataFrame) -> pd.DataFrame:
+def table(rows: pd.DataFrame, rates: Mapping[str, float]) -> pd.DataFrame:
     """Set out what each arm can do at the end, and what it lost on the way.
 
     Parameters
     ----------
     rows : DataFrame
         Tidy rows of ``foam_sequential``.
+    rates : mapping of str to float
+        The learning rate of each variant.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     found = summarise(rows).set_index(["variant", "metric", "split", "step"])
     lines = {}
     for arm in measured(rows):
-        line = {}
+        line = {"rate": f"{rates[arm]:g}"}
         for title, (metric, split, step, form) in COLUMNS.items():
             key = (arm, metric, split, step)
             line[title] = ABSENT
@@ -71,21 +75,38 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def sequence(rows: pd.DataFrame) -> str:
+def sequence(rows: pd.DataFrame, rates: Mapping[str, float]) -> str:
     """Say in Markdown what was kept, failures included.
 
     Parameters
     ----------
-    rows : DataFrame
-        Tidy rows of ``foam_sequential``.
+    rows, rates
+        As for `table`.
 
     Returns
     -------
     str
         A list of sentences.
     """
-    sentences = (_forgetting(rows), _only(rows), _single(rows), _retired(rows), _best(rows))
+    only, single = (
+        f"{said}{_unlike(rates, *pair)}"
+        for said, pair in (
+            (_only(rows), ("grow_only", "v3")),
+            (_single(rows), ("v3", "full_fine_tuning")),
+        )
+    )
+    sentences = (_forgetting(rows), only, single, _retired(rows), _best(rows))
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
+
+
+def _unlike(rates: Mapping[str, float], a: str, b: str) -> str:
+    """Say that two arms learn at unlike rates, where they do: those are part of the difference."""
+    if rates[a] == rates[b]:
+        return ""
+    return (
+        f" But {ARMS[a]} learns at {rates[a]:g} and {ARMS[b]} at {rates[b]:g}, as the trials of "
+        "all skills together chose: the difference is of the arms as tuned."
+    )
 
 
 def _interval(rows: pd.DataFrame, metric: str, arm: str, split: str, step: int) -> Interval:
@@ -148,6 +169,8 @@ def _best(rows: pd.DataFrame) -> str:
     }
     skills, facts = (max(scores, key=lambda arm: scores[arm][n]) for n in (0, 1))
     return (
-        f"Without old data, {ARMS[skills]} can do most at the end ({scores[skills][0]:.1f} % of "
-        f"the skills' items), and {ARMS[facts]} keeps most facts ({scores[facts][1]:.1f} %)."
+        f"Without old data, on average {ARMS[skills]} can do most at the end "
+        f"({scores[skills][0]:.1f} % of the skills' items), and {ARMS[facts]} keeps most facts "
+        f"({scores[facts][1]:.1f} %); by how much, the table says with its intervals. Some items "
+        "ask for nothing new, and are answered by the base."
     )

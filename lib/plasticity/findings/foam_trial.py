@@ -1,6 +1,7 @@
 """What the chapter on the fair trial of growth says, made from the numbers."""
 
 import itertools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +23,6 @@ from plasticity.experiments.foam_trial import ALL, BY_ITEM, ON_THE_WAY
 SATURATED, LONG = "_saturated", "_long"
 # Endings of variants: which base learns, and whether for twice as many steps.
 BASES = {"": "unsaturated", SATURATED: "saturated", LONG: "longer taught, unsaturated"}
-MARGIN = 2.0  # points that an arm may lose and still retain, set beforehand
-SHARE = 95.0  # percent of full fine-tuning's acquisition that growth-freeze is to reach
 POINTS = "{:+.1f}"
 
 ARMS = {
@@ -96,7 +95,8 @@ CELLS = {
 }
 
 
-def _has(rows: pd.DataFrame, *variants: str) -> bool:
+def has(rows: pd.DataFrame, *variants: str) -> bool:
+    """Tell whether all of some variants were measured."""
     return set(variants) <= set(rows["variant"].unique())
 
 
@@ -105,12 +105,13 @@ def bases(rows: pd.DataFrame) -> list[str]:
     return [
         ending
         for ending in BASES
-        if _has(rows, f"full_fine_tuning{ending}")
-        and any(_has(rows, f"{c.a}{ending}", f"{c.b}{ending}") for c in CONTRASTS)
+        if has(rows, f"full_fine_tuning{ending}")
+        and any(has(rows, f"{c.a}{ending}", f"{c.b}{ending}") for c in CONTRASTS)
     ]
 
 
-def _interval(rows: pd.DataFrame, metric: str, variant: str, split: str) -> Interval:
+def interval(rows: pd.DataFrame, metric: str, variant: str, split: str) -> Interval:
+    """Return a metric of a variant at the end, over seeds."""
     return mean_interval(values_by_seed(rows, metric, variant, split, 0).to_numpy())
 
 
@@ -147,10 +148,10 @@ def headline(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
     for name, (metric, split) in CAPABILITIES.items():
         change = paired_difference(rows, metric, recipe, base, split, 0)
         lines[name] = {
-            "Neural Foam": interval_cell(_interval(rows, metric, recipe, split)),
-            "base": interval_cell(_interval(rows, metric, base, split)),
+            "Neural Foam": interval_cell(interval(rows, metric, recipe, split)),
+            "base": interval_cell(interval(rows, metric, base, split)),
             "delta": interval_cell(change, POINTS),
-            "full fine-tuning": interval_cell(_interval(rows, metric, plain, split)),
+            "full fine-tuning": interval_cell(interval(rows, metric, plain, split)),
         }
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -170,8 +171,17 @@ COLUMNS = {
 }
 
 
-def arms(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
+def arms(rows: pd.DataFrame, rates: Mapping[str, float], ending: str = "") -> pd.DataFrame:
     """Set out every arm on one base: what it acquired, what it kept, in percent of the base.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``foam_trial``.
+    rates : mapping of str to float
+        The learning rate of each variant.
+    ending : str
+        Of the variants on one base.
 
     Returns
     -------
@@ -181,9 +191,9 @@ def arms(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
     found = summarise(rows[rows["step"] == 0]).set_index(["variant", "metric", "split"])
     lines = {}
     for arm, (name, _) in ARMS.items():
-        if not _has(rows, f"{arm}{ending}"):
+        if not has(rows, f"{arm}{ending}"):
             continue
-        line = {}
+        line = {"rate": ABSENT if arm == "base" else f"{rates[f'{arm}{ending}']:g}"}
         for title, (metric, split, form) in COLUMNS.items():
             key = (f"{arm}{ending}", metric, split)
             scale = 1000 if title.startswith("ms") else 1
@@ -234,7 +244,7 @@ def contrasts(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
         CONTRASTS, OUTCOMES.items()
     ):
         a, b = f"{contrast.a}{ending}", f"{contrast.b}{ending}"
-        if not _has(rows, a, b):
+        if not has(rows, a, b):
             continue
         first = values_by_seed(rows, metric, a, split, 0)
         each = (first - values_by_seed(rows, metric, b, split, 0)).dropna().to_numpy()
@@ -255,11 +265,19 @@ def contrasts(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
     return table.assign(p_holm=holm(table["p"]) if len(table) else [])
 
 
-def contrasts_said(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
-    """Set out the contrasts as texts, in points of percent."""
+def contrasts_said(
+    rows: pd.DataFrame, rates: Mapping[str, float], ending: str = ""
+) -> pd.DataFrame:
+    """Set out the contrasts as texts, in points of percent; parameters as for `arms`."""
     found = contrasts(rows, ending)
     both = found["low"].gt(0) | found["high"].lt(0)
     settled = both & found["p_holm"].lt(0.05)
+    pairs = {c.name: [rates[f"{arm}{ending}"] for arm in (c.a, c.b)] for c in CONTRASTS}
+    own = [pairs[name] for name in found["contrast"]]
+    answers = [
+        "no" if not sure else "yes" if a == b else "yes, at unlike rates"
+        for sure, (a, b) in zip(settled, own, strict=True)
+    ]
     return pd.DataFrame(
         {
             "contrast": found["contrast"] + ": " + found["asks"],
@@ -275,7 +293,8 @@ def contrasts_said(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
                 ABSENT if np.isnan(p) else f"{p:.3f}" if p >= 0.001 else "< 0.001"
                 for p in found["p_holm"]
             ],
-            "settled": settled.map({True: "yes", False: "no"}),
+            "rates": [f"{a:g}, {b:g}" for a, b in own],
+            "settled": answers,
         }
     ).set_index("contrast")
 
@@ -299,12 +318,12 @@ def way(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for ending, (measure, (metric, split)) in itertools.product(bases(rows), MEASURES.items()):
         names = [f"{arm}{ending}" for arm in WAY]
-        if not _has(rows, *names):
+        if not has(rows, *names):
             continue
-        parts = [("full\nfine-tuning", _interval(rows, metric, names[0], split))]
+        parts = [("full\nfine-tuning", interval(rows, metric, names[0], split))]
         for ingredient, (b, a) in zip(INGREDIENTS, itertools.pairwise(names), strict=True):
             parts.append((f"+ {ingredient}", paired_difference(rows, metric, a, b, split, 0)))
-        parts.append(("whole\nrecipe", _interval(rows, metric, names[-1], split)))
+        parts.append(("whole\nrecipe", interval(rows, metric, names[-1], split)))
         lines += [
             [BASES[ending], measure, name, found.mean, found.low, found.high]
             for name, found in parts
@@ -321,7 +340,7 @@ def main_effects(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
         Texts, one row for each ingredient; empty where a cell of the eight was not measured.
     """
     cells = {f"{arm}{ending}": inside for arm, inside in CELLS.items()}
-    if not _has(rows, *cells):
+    if not has(rows, *cells):
         return pd.DataFrame()
     lines: dict[str, dict] = {name: {} for name in INGREDIENTS}
     for measure, (metric, split) in MEASURES.items():
@@ -343,10 +362,10 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for ending, (arm, (name, family)) in itertools.product(bases(rows), ARMS.items()):
         variant = f"{arm}{ending}"
-        if arm == "base" or not _has(rows, variant):
+        if arm == "base" or not has(rows, variant):
             continue
-        x = _interval(rows, "skill_accuracy", variant, ALL)
-        y = _interval(rows, "retention", variant, "unreplayed")
+        x = interval(rows, "skill_accuracy", variant, ALL)
+        y = interval(rows, "retention", variant, "unreplayed")
         lines.append([BASES[ending], name, family, x.mean, x.low, x.high, y.mean, y.low, y.high])
     names = ["acquisition", "retention"]
     columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
@@ -360,110 +379,5 @@ def course(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, tuple[str, str]]
     """Return the summary of what was measured on the way, and the arms to draw."""
     splits = {f"{ON_THE_WAY} {ALL}": "skills", f"{ON_THE_WAY} unreplayed": "facts"}
     own = rows[rows["split"].isin(splits) & rows["variant"].isin(SHOWN)]
-    labels = {arm: ARMS[arm] for arm in SHOWN if _has(rows, arm)}
+    labels = {arm: ARMS[arm] for arm in SHOWN if has(rows, arm)}
     return summarise(own.assign(split=own["split"].map(splits))), labels
-
-
-# --- sentences --------------------------------------------------------------------------------
-
-
-def verdict(rows: pd.DataFrame) -> str:
-    """Say in Markdown what the trial found, failures included."""
-    sentences = []
-    for ending in bases(rows):
-        sentences += [_decomposed(rows, ending), _share(rows, ending), *_goal(rows, ending)]
-        sentences += [_kept(rows, ending)]
-    sentences.append(_jumps(rows))
-    return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
-
-
-def _decomposed(rows: pd.DataFrame, ending: str) -> str:
-    found = way(rows)
-    found = found[(found["base"] == BASES[ending]) & found["measure"].str.contains("kept")]
-    if found.empty:
-        return ""
-    level, *changes, whole = found["mean"]
-    parts = ", ".join(
-        f"{change:+.1f} by {name}" for change, name in zip(changes, INGREDIENTS, strict=True)
-    )
-    return (
-        f"**{BASES[ending].capitalize()} base.** Full fine-tuning keeps {level:.1f} % of the facts "
-        f"that nobody replays, the reference's whole recipe {whole:.1f} %. The difference is made "
-        f"up of {parts} (points)."
-    )
-
-
-def _share(rows: pd.DataFrame, ending: str) -> str:
-    found = contrasts(rows, ending)
-    own = found[found["contrast"] == "C1"].set_index("outcome")
-    if own.empty:
-        return ""
-    kept, acquired = own.loc["kept"], own.loc["acquired"]
-    bounds = ["mean", "low", "high"]
-    answer = "is not shown to help or to harm what is kept"
-    if kept["low"] > 0 or kept["high"] < 0:
-        answer = "helps to keep facts" if kept["low"] > 0 else "costs facts"
-    return (
-        f"Growth itself, given replay and freezing (C1), {answer}: "
-        f"{cell(*kept[bounds], POINTS)} points of facts, {cell(*acquired[bounds], POINTS)} points "
-        "of skills."
-    )
-
-
-def _goal(rows: pd.DataFrame, ending: str) -> list[str]:
-    said = []
-    for grown, lora in (("growth_freeze", "lora"), ("growth_freeze_self", "lora_self")):
-        names = [f"{arm}{ending}" for arm in (grown, WAY[0], lora)]
-        if _has(rows, *names):
-            said += _reached(rows, *names, ARMS[grown][0], ARMS[lora][0])
-    return said
-
-
-def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str) -> list[str]:
-    own, full = (values_by_seed(rows, "skill_accuracy", arm, ALL, 0) for arm in (grown, plain))
-    share = mean_interval((100 * own / full).dropna().to_numpy())
-    if share.low >= SHARE:
-        reached = "reaches"
-    elif share.mean >= SHARE:
-        reached = "on average, though not beyond doubt, reaches"
-    else:
-        reached = "does not reach"
-    change = paired_difference(rows, "accuracy", grown, lora, "unreplayed", 0)
-    more = "more than" if change.low > 0 else "less than" if change.high < 0 else "no more than"
-    sides = [_interval(rows, "retention", arm, "unreplayed").mean for arm in (grown, lora)]
-    return [
-        f"Without old data, {names[0]} acquires {interval_cell(share)} % of what full fine-tuning "
-        f"does and so {reached} the {SHARE:.0f} % set as the goal.",
-        f"It keeps {more} {names[1]}, of as many parameters: {sides[0]:.1f} % of the base's facts "
-        f"against {sides[1]:.1f} %, a difference of {interval_cell(change, POINTS)} points.",
-    ]
-
-
-def _kept(rows: pd.DataFrame, ending: str) -> str:
-    """Say which arms lose no more than the margin set beforehand, and which cannot be judged."""
-    base, kept, unjudged = f"base{ending}", [], []
-    for arm, (name, _) in ARMS.items():
-        variant = f"{arm}{ending}"
-        if arm == "base" or not _has(rows, variant, base):
-            continue
-        change = paired_difference(rows, "accuracy", variant, base, "unreplayed", 0)
-        if np.isnan(change.low):
-            unjudged.append(name)
-        elif change.low > -MARGIN:
-            kept.append(name)
-    who = ", ".join(kept) if kept else "no arm"
-    rest = f" Not judged, for want of seeds: {', '.join(unjudged)}." if unjudged else ""
-    return (
-        f"By the margin set beforehand (the whole interval above -{MARGIN:.0f} points), the facts "
-        f"that nobody replays are retained by: {who}.{rest}"
-    )
-
-
-def _jumps(rows: pd.DataFrame) -> str:
-    jumps = rows[rows["metric"] == "loss_jump"]
-    v3 = jumps["variant"].str.startswith("v3")
-    largest = jumps.loc[~v3, "value"].abs().max()
-    if pd.isna(largest):
-        return ""
-    size = "exactly 0" if largest == 0 else f"at most {largest:.1g} nats"
-    return f"A growth event without retirement changes the loss by {size} ({(~v3).sum()} events)."

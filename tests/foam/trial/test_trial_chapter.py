@@ -16,6 +16,7 @@ from plasticity.companion.statistics import summarise
 from plasticity.experiments import foam_base, foam_sequential, foam_trial, foam_tuning
 from plasticity.findings import foam_sequential as sequence_findings
 from plasticity.findings import foam_trial as findings
+from plasticity.findings import foam_trial_verdict as conclusions
 from plasticity.findings import foam_tuning as tuning
 from plasticity.foam.trial.arms import ARMS, SEQUENCE
 from plasticity.foam.trial.bases import Base
@@ -62,6 +63,9 @@ def trial_rows(small_base, tmp_path_factory):
         arm: foam_trial.run(foam_trial.Config(arm=arm, **TINY), 0, folder, Runtime())
         for arm in ("base", "growth_freeze")
     }
+
+
+RATES = {f"{arm}{ending}": 0.01 for arm in ARMS for ending in findings.BASES}
 
 
 def test_a_run_gives_rows_that_the_store_takes(trial_rows):
@@ -218,36 +222,44 @@ def test_main_effects_need_all_cells(rows):
 
 
 def test_tables_hold_every_arm(rows):
-    assert len(findings.arms(rows)) == len(ARMS) == len(findings.ARMS)
+    assert len(findings.arms(rows, RATES)) == len(ARMS) == len(findings.ARMS)
     assert list(findings.headline(rows).columns)[:3] == ["Neural Foam", "base", "delta"]
-    assert len(findings.contrasts_said(rows)) == 14
-    one_seed = findings.contrasts_said(rows[rows["seed"] == rows["seed"].min()])
+    assert len(findings.contrasts_said(rows, RATES)) == 14
+    one_seed = findings.contrasts_said(rows[rows["seed"] == rows["seed"].min()], RATES)
     assert set(one_seed["p, Holm"]) == {"—"}  # of one difference there is no p
+    unlike = RATES | {"full_fine_tuning": 0.5}
+    answers = findings.contrasts_said(rows, unlike).set_index("outcome", append=True)["settled"]
+    assert answers["C2: replay", "kept"] == "yes, at unlike rates"
+    assert findings.contrasts_said(rows, RATES)["settled"].isin(["yes", "no"]).all()
+    assert findings.arms(rows, unlike).loc["full fine-tuning", "rate"] == "0.5"
 
 
 def test_sentences_follow_the_numbers(rows):
-    said = findings.verdict(rows)
+    said = conclusions.verdict(rows)
     assert "is not shown to help" in said and "reaches the 95 %" in said
     assert "Not judged" not in said
-    alone = findings.verdict(rows[rows["seed"] == rows["seed"].min()])
-    assert "retained by: no arm. Not judged, for want of seeds: full fine-tuning, " in alone
+    alone = conclusions.verdict(rows[rows["seed"] == rows["seed"].min()])
+    assert "retained by: no arm. Not judged, for want of seeds: full fine-tuning; " in alone
 
     def growth_helps(arm, ending):
         acquired, kept = replay_does_it(arm, ending)
         acquired -= 20 if arm == "growth_freeze" else 0
         return acquired, kept + (5 if ARMS[arm].grows else 0)
 
-    said = findings.verdict(fabricated(growth_helps))
+    said = conclusions.verdict(fabricated(growth_helps))
     assert "helps to keep facts" in said and "does not reach" in said
     assert "keeps more than LoRA," in said
+    reached = said.split("more facts than LoRA, is reached by ")[1].split(".")[0].split("; ")
+    assert reached == ["growth, FFN trained", "growth-freeze + self-made replay", "random place"]
+    assert "the base answers" in said and "items that ask for nothing new" in said
 
 
 def test_a_part_of_the_arms_makes_a_page_too(rows):
     few = rows[rows["variant"].isin(["base", "full_fine_tuning", "lora", "growth_freeze"])]
-    assert findings.verdict(few) and findings.way(few).empty
+    assert conclusions.verdict(few) and findings.way(few).empty
     assert len(findings.contrasts(few)) == 2
     alone = rows[rows["variant"].isin(["base", "full_fine_tuning", "lora"])]
-    assert findings.bases(alone) == [] and findings.contrasts_said(alone).empty
+    assert findings.bases(alone) == [] and findings.contrasts_said(alone, RATES).empty
 
 
 def test_figures_are_drawn(rows):
@@ -321,9 +333,14 @@ def sequence_rows(seeds=3):
 
 def test_the_chapter_on_sequences_says_what_its_rows_hold():
     rows = sequence_rows()
-    said = sequence_findings.sequence(rows)
+    rates = dict.fromkeys(SEQUENCE, 0.004)
+    said = sequence_findings.sequence(rows, rates)
+    assert "as tuned" not in said
+    unlike = sequence_findings.sequence(rows, rates | {"v3": 0.008})
+    assert "But grow-only learns at 0.004 and V3 replacement at 0.008" in unlike
+    assert unlike.count("as tuned") == 2
     assert "grow-only keeps less of the earlier skills" in said and "V3 beats" in said
-    assert len(sequence_findings.table(rows)) == len(SEQUENCE)
+    assert len(sequence_findings.table(rows, rates)) == len(SEQUENCE)
     labels = {arm: sequence_findings.ARMS[arm] for arm in sequence_findings.measured(rows)}
     figure = sequence_plots.course(summarise(rows), labels)
     assert len(figure.axes) == 4 and all(axes.has_data() for axes in figure.axes)

@@ -1,0 +1,162 @@
+"""What the chapter on the fair trial of growth concludes, made from the numbers."""
+
+import numpy as np
+import pandas as pd
+
+from plasticity.companion.statistics import mean_interval, paired_difference, values_by_seed
+from plasticity.companion.tables import cell, interval_cell
+from plasticity.experiments.foam_trial import ALL
+from plasticity.findings.foam_trial import (
+    ARMS,
+    BASES,
+    INGREDIENTS,
+    POINTS,
+    WAY,
+    bases,
+    contrasts,
+    has,
+    interval,
+    way,
+)
+
+MARGIN = 2.0  # points that an arm may lose and still retain, set beforehand
+SHARE = 95.0  # percent of full fine-tuning's acquisition that growth-freeze is to reach
+MEANT = 95.0  # percent of the skills' items that full fine-tuning was meant to reach
+
+
+def verdict(rows: pd.DataFrame) -> str:
+    """Say in Markdown what the trial found, failures included."""
+    sentences = []
+    for ending in bases(rows):
+        sentences += [_decomposed(rows, ending), _level(rows, ending), _share(rows, ending)]
+        sentences += [*_goal(rows, ending), _recipes(rows, ending), _kept(rows, ending)]
+    sentences.append(_jumps(rows))
+    return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
+
+
+def _decomposed(rows: pd.DataFrame, ending: str) -> str:
+    found = way(rows)
+    found = found[(found["base"] == BASES[ending]) & found["measure"].str.contains("kept")]
+    if found.empty:
+        return ""
+    level, *changes, whole = found["mean"]
+    parts = ", ".join(
+        f"{change:+.1f} by {name}" for change, name in zip(changes, INGREDIENTS, strict=True)
+    )
+    return (
+        f"**{BASES[ending].capitalize()} base.** Full fine-tuning keeps {level:.1f} % of the facts "
+        f"that nobody replays, the reference's whole recipe {whole:.1f} %. The difference is made "
+        f"up of {parts} (points)."
+    )
+
+
+def _level(rows: pd.DataFrame, ending: str) -> str:
+    """Say how much of the skills can be had at all, since shares are taken of that."""
+    names = [f"{arm}{ending}" for arm in ("base", WAY[0])]
+    if not has(rows, *names):
+        return ""
+    base, full = (interval(rows, "skill_accuracy", name, ALL).mean for name in names)
+    enough = "as" if full >= MEANT else "less than"
+    return (
+        f"Full fine-tuning answers {full:.1f} % of the skills' items, {enough} was meant "
+        f"({MEANT:.0f} %); the base answers {base:.1f} %, items that ask for nothing new."
+    )
+
+
+def _share(rows: pd.DataFrame, ending: str) -> str:
+    found = contrasts(rows, ending)
+    own = found[found["contrast"] == "C1"].set_index("outcome")
+    if own.empty:
+        return ""
+    kept, acquired = own.loc["kept"], own.loc["acquired"]
+    bounds = ["mean", "low", "high"]
+    answer = "is not shown to help or to harm what is kept"
+    if kept["low"] > 0 or kept["high"] < 0:
+        answer = "helps to keep facts" if kept["low"] > 0 else "costs facts"
+    return (
+        f"Growth itself, given replay and freezing (C1), {answer}: "
+        f"{cell(*kept[bounds], POINTS)} points of facts, {cell(*acquired[bounds], POINTS)} points "
+        "of skills."
+    )
+
+
+def _goal(rows: pd.DataFrame, ending: str) -> list[str]:
+    said = []
+    for grown, lora in (("growth_freeze", "lora"), ("growth_freeze_self", "lora_self")):
+        names = [f"{arm}{ending}" for arm in (grown, WAY[0], lora)]
+        if has(rows, *names):
+            said += _reached(rows, *names, ARMS[grown][0], ARMS[lora][0])
+    return said
+
+
+def _recipes(rows: pd.DataFrame, ending: str) -> str:
+    """Say whether any arm that grows without old data reaches both goals on a base."""
+    plain, lora = f"{WAY[0]}{ending}", f"lora{ending}"
+    grown = ("growth", "growth_ffn", "growth_freeze", "growth_freeze_self", "random_placement")
+    tried = [arm for arm in grown if has(rows, f"{arm}{ending}", plain, lora)]
+    both = []
+    for arm in tried:
+        mean = values_by_seed(rows, "skill_accuracy", f"{arm}{ending}", ALL, 0).mean()
+        full = values_by_seed(rows, "skill_accuracy", plain, ALL, 0).mean()
+        change = paired_difference(rows, "accuracy", f"{arm}{ending}", lora, "unreplayed", 0)
+        if 100 * mean / full >= SHARE and change.low > 0:
+            both.append(ARMS[arm][0])
+    if not tried:
+        return ""
+    who = f"is reached by {'; '.join(both)}" if both else "**is reached by none**"
+    return (
+        f"Of the recipes that grow without old data ({'; '.join(ARMS[arm][0] for arm in tried)}), "
+        f"the double goal, {SHARE:.0f} % of full fine-tuning's skills and more facts than LoRA, "
+        f"{who}."
+    )
+
+
+def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str) -> list[str]:
+    own, full = (values_by_seed(rows, "skill_accuracy", arm, ALL, 0) for arm in (grown, plain))
+    share = mean_interval((100 * own / full).dropna().to_numpy())
+    if share.low >= SHARE:
+        reached = "reaches"
+    elif share.mean >= SHARE:
+        reached = "on average, though not beyond doubt, reaches"
+    else:
+        reached = "does not reach"
+    change = paired_difference(rows, "accuracy", grown, lora, "unreplayed", 0)
+    more = "keeps more than" if change.low > 0 else "is not shown to keep more than"
+    more = "keeps less than" if change.high < 0 else more
+    sides = [interval(rows, "retention", arm, "unreplayed").mean for arm in (grown, lora)]
+    return [
+        f"Without old data, {names[0]} acquires {interval_cell(share)} % of what full fine-tuning "
+        f"does and so {reached} the {SHARE:.0f} % set as the goal.",
+        f"It {more} {names[1]}, of as many parameters: {sides[0]:.1f} % of the base's facts "
+        f"against {sides[1]:.1f} %; of all facts asked, {interval_cell(change, POINTS)} points.",
+    ]
+
+
+def _kept(rows: pd.DataFrame, ending: str) -> str:
+    """Say which arms lose no more than the margin set beforehand, and which cannot be judged."""
+    base, kept, unjudged = f"base{ending}", [], []
+    for arm, (name, _) in ARMS.items():
+        variant = f"{arm}{ending}"
+        if arm == "base" or not has(rows, variant, base):
+            continue
+        change = paired_difference(rows, "accuracy", variant, base, "unreplayed", 0)
+        if np.isnan(change.low):
+            unjudged.append(name)
+        elif change.low > -MARGIN:
+            kept.append(name)
+    who = "; ".join(kept) if kept else "no arm"
+    rest = f" Not judged, for want of seeds: {'; '.join(unjudged)}." if unjudged else ""
+    return (
+        f"By the margin set beforehand (the whole interval above -{MARGIN:.0f} points), the facts "
+        f"that nobody replays are retained by: {who}.{rest}"
+    )
+
+
+def _jumps(rows: pd.DataFrame) -> str:
+    jumps = rows[rows["metric"] == "loss_jump"]
+    v3 = jumps["variant"].str.startswith("v3")
+    largest = jumps.loc[~v3, "value"].abs().max()
+    if pd.isna(largest):
+        return ""
+    size = "exactly 0" if largest == 0 else f"at most {largest:.1g} nats"
+    return f"A growth event without retirement changes the loss by {size} ({(~v3).sum()} events)."
