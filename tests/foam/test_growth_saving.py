@@ -41,6 +41,22 @@ def same(first, second) -> bool:
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_what_came_to_rest_stays_at_rest_after_loading(tmp_path):
+    settings = {"train_base": "none", "freeze_mature": True, "maturation_age": 3}
+    model = toy_growable(**settings)
+    toy_train(model, toy_optimizer(model), 2)
+    toy_train(model, model.link.optimizer, 6, grow=False)
+    at_rest = [p.requires_grad for p in model.layers[0].parameters()]
+    assert False in at_rest
+    model.save_pretrained(tmp_path)
+    again = GrowableModel.from_pretrained(toy_model(), tmp_path)
+    assert [p.requires_grad for p in again.layers[0].parameters()] == at_rest
+    before = [p.detach().clone() for p in again.layers[0].cohorts[0].parameters()]
+    toy_train(again, toy_optimizer(again), 3, grow=False)
+    after = again.layers[0].cohorts[0].parameters()
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
 @pytest.mark.parametrize("train_base", ["ffn", "all", "none"])
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "mlp"])
 def test_saved_and_loaded_is_the_same_bugs_62_66(kind, train_base, tmp_path):

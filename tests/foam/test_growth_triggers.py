@@ -331,6 +331,7 @@ def test_without_an_attached_optimizer_growing_is_refused():
     other = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     with pytest.raises(ValueError, match="without any of the model's trainable parameters"):
         model.attach_optimizer(other)
+    assert len(other.param_groups) == 1  # refused, so nothing was added
 
 
 def test_nan_losses_do_not_grow_or_stop_the_model():

@@ -4,6 +4,7 @@ Bugs of the specification guarded here: 13, 14, 15, 16 and 58; for 17 see `test_
 """
 
 import contextlib
+import copy
 
 import pytest
 import torch
@@ -242,3 +243,35 @@ def test_growing_for_a_batch_leaves_gradients_and_modes_alone():
     assert measured[0] == measured[1]
     assert all(p.grad is None for p in model.parameters())
     assert base.transformer.h[0].mlp.dropout.training and not base.lm_head.training
+
+
+def same_bits(model, before) -> bool:
+    now = model.state_dict()
+    return now.keys() == before.keys() and all(torch.equal(now[n], before[n]) for n in before)
+
+
+def test_a_batch_whose_loss_is_not_finite_bears_nobody():
+    model = toy_growable("mlp", init="random")
+    before = copy.deepcopy(model.state_dict())
+
+    def lost(base):
+        return base(torch.full((2, 16), float("nan"))).square().mean()
+
+    with pytest.raises(GrowthSkipped, match="the loss on growth_batch is nan"):
+        grow_everywhere(model, growth_batch=lost)
+    assert same_bits(model, before)
+    with pytest.raises(ValueError, match="batch is empty; allowed: a batch, or a list of one"):
+        grow_everywhere(model, growth_batch=[])
+
+
+def test_newborns_alone_cannot_be_split():
+    model = toy_growable(init="split")
+    grow_everywhere(model, growth_batch=toy_batch())
+    width = model.layers[0].block.width
+    before, born = copy.deepcopy(model.state_dict()), model.born
+    with pytest.raises(GrowthSkipped, match="all sources are newborns"):
+        model.grow({0: torch.tensor([width, width + 1])}, growth_batch=toy_batch())
+    assert same_bits(model, before)
+    mixed = {0: torch.tensor([width]), 1: torch.tensor([0, width])}
+    result = model.grow(mixed, growth_batch=toy_batch())
+    assert result.born == 1 == model.born - born and len(result.layers) == 1

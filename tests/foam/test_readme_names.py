@@ -4,6 +4,7 @@ Bugs of the specification guarded here: 25 (for the layer), 68 to 73. Bugs 74 to
 scoring and protocol, not about the library: they belong to the trial's own tests.
 """
 
+import copy
 import inspect
 import warnings
 
@@ -20,6 +21,8 @@ from plasticity.foam import (
     GrowableCausalLM,
     GrowableLinear,
     GrowableQwen,
+    GrowthConfig,
+    GrowthSkipped,
     MemoryReplayBuffer,
     attach_optimizer,
 )
@@ -141,6 +144,43 @@ def test_layer_replaces_what_does_nothing():
     assert events[0].layers[""]["retired"] == [7]
     assert not layer.neurons.active[7]
     assert layer.weight[7].abs().sum() == 0 == reader.weight[:, 7].abs().sum()
+
+
+def test_layer_retires_no_more_than_a_hundredth_and_all_or_nothing():
+    settings = {"enable_replacement": True, "growth_cooldown": 10, "maturation_age": 5}
+    layer, reader = linked(**settings)
+    with torch.no_grad():
+        layer.weight[3:8] = 0
+        layer.bias[3:8] = -5
+    events, _ = train(layer, reader, 11)
+    assert [event["replaced"] for event in events] == [1]  # of five that do nothing
+    for block in layer.neurons.age, layer.neurons.observations:
+        block.fill_(100)
+    factored = torch.optim.Adafactor([*layer.parameters(), *reader.parameters()], lr=1e-3)
+    layer.attach_optimizer(factored)
+    reader(layer(torch.randn(4, layer.in_features)).relu()).square().mean().backward()
+    factored.step()
+    before = copy.deepcopy([layer.state_dict(), reader.state_dict()])
+    with pytest.raises(ValueError, match="cannot be cleared for one neuron"):
+        layer.perform_growth(torch.tensor([0]))
+    for module, state in zip((layer, reader), before, strict=True):
+        assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+
+
+def test_layer_says_what_it_cannot_do():
+    for changes, message in (
+        ({"init": "split", "train_base": "ffn"}, "init of a GrowableLinear must be one of"),
+        ({"reserve_events": 2}, "reserve_events of a GrowableLinear must be 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            GrowableLinear(4, 8, config=GrowthConfig(**changes))
+    layer = GrowableLinear(4, 8)
+    layer.link(GrowableLinear(8, 2))
+    with torch.no_grad():
+        layer.weight[2] = float("nan")
+    with pytest.raises(GrowthSkipped, match="not finite"):
+        layer.perform_growth(torch.tensor([2]))
+    assert layer.out_features == 8
 
 
 def test_layer_is_a_drop_in_that_can_be_saved_and_made_plain():

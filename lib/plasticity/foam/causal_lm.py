@@ -2,9 +2,8 @@
 
 from torch import nn
 
-from plasticity.foam.configuration import GrowthConfig
+from plasticity.foam.configuration import GrowthConfig, reference_config
 from plasticity.foam.events import GrowthResult
-from plasticity.foam.linear import reference_config
 from plasticity.foam.model import GrowableModel
 
 DEFAULT_MODEL = "Qwen/Qwen2.5-1.5B-Instruct"
@@ -13,8 +12,9 @@ DEFAULT_MODEL = "Qwen/Qwen2.5-1.5B-Instruct"
 class GrowableCausalLM(GrowableModel):
     """A causal language model that grows by the rule of the reference's README.
 
-    Its settings are those of `plasticity.foam.linear.reference_config`; any of `GrowthConfig` may
-    be given by name. Call `attach_optimizer` once before the loop; then the loop is the README's.
+    Its settings are those of `plasticity.foam.configuration.reference_config`; any of
+    `GrowthConfig` may be given by name. Call `attach_optimizer` once before the loop; then the
+    loop is the README's.
 
     Parameters
     ----------

@@ -255,3 +255,24 @@ class GrowthConfig:
                 "or of a GrowthConfig wrote"
             )
         return cls.from_dict(json.loads(path.read_text(encoding="utf-8"))["growth"])
+
+
+def reference_config(**changes) -> GrowthConfig:
+    """Return the settings of the reference's README, where they differ from `GrowthConfig()`.
+
+    Its percentile ranks inside one layer and nothing else decides; newborns are made orthogonal to
+    each other; no warm-up, no limit.
+
+    Examples
+    --------
+    >>> reference_config(growth_cooldown=50).trigger
+    'always'
+    """
+    rule = {
+        "trigger": "always",
+        "percentile_scope": "layer",
+        "orthogonalize": "newborns",
+        "warmup_steps": 0,
+        "max_growth_ratio": None,
+    }
+    return GrowthConfig(**rule | changes)

@@ -1,6 +1,7 @@
 """One growth event: who is born where, carried out as a whole or not at all."""
 
 import hashlib
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -123,6 +124,11 @@ class GrowthEvent:
         )
         if self.batch is not None:
             result.loss_before, pairs = measure(self.model, self.batch)
+            if not math.isfinite(result.loss_before):
+                raise GrowthSkipped(
+                    f"the loss on growth_batch is {result.loss_before}; look for NaN in the "
+                    "weights and the batch, and lower the learning rate"
+                )
         else:
             pairs = [layer.recorder.pairs() for layer in self.model.layers]
         self._prepare(pairs)
@@ -142,6 +148,8 @@ class GrowthEvent:
 
     def _prepare(self, pairs: list) -> None:
         """Work out everything that can fail before anything is changed."""
+        if self.config.init == "split":
+            self._keep_splittable()
         replay = [None] * len(self.model.layers)
         if self.config.enable_replacement and self.replay is not None:
             replay = activations(self.model, self.replay)
@@ -151,8 +159,6 @@ class GrowthEvent:
                 plan.retired = replaceable(layer, len(plan.sources), replay[plan.number])
                 plan.retired = plan.retired[~torch.isin(plan.retired, plan.sources)]
                 _check_retirement(layer, plan.retired)
-            if self.config.init == "split" and int(plan.sources.max()) >= layer.block.width:
-                plan.sources = plan.sources[plan.sources < layer.block.width]
             plan.newborns = make_newborns(
                 layer,
                 plan.sources,
@@ -164,6 +170,17 @@ class GrowthEvent:
         decided = [each for plan in self.plans for each in (plan.sources, plan.retired)]
         rows = [getattr(plan.newborns, name, None) for plan in self.plans for name in PARTS]
         distributed.check_agreement([*decided, *(each for each in rows if each is not None)])
+
+    def _keep_splittable(self) -> None:
+        """Split neurons of the base alone; a layer without any among its sources is left out."""
+        for plan in self.plans:
+            plan.sources = plan.sources[plan.sources < self.model.layers[plan.number].block.width]
+        self.plans = [plan for plan in self.plans if len(plan.sources)]
+        if not self.plans:
+            raise GrowthSkipped(
+                "init='split' halves neurons of the base, and all sources are newborns; give "
+                "sources below the block's own width, or init='gradmax'"
+            )
 
     def _check_jump(self, result: GrowthResult) -> None:
         jump = result.loss_after - result.loss_before

@@ -7,14 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plasticity.foam.configuration import GrowthConfig
+from plasticity.foam.configuration import GrowthConfig, reference_config
 from plasticity.foam.directions import orthogonalize, singular_directions, unit_rows
+from plasticity.foam.dormancy import LARGEST_SHARE
 from plasticity.foam.events import GrowthResult, generator_for
+from plasticity.foam.initializers import GrowthSkipped
 from plasticity.foam.neurons import Neurons
-from plasticity.foam.optimizers import MATURE, YOUNG, OptimizerLink, clear_state
+from plasticity.foam.optimizers import MATURE, YOUNG, OptimizerLink, clear_state, shaped_state
 from plasticity.foam.triggers import Clock, percentile_threshold
 
 ROWS, COLUMNS = "rows", "columns"
+LAYER_INITS = ("gradmax", "copy_noise", "random")
 
 
 class Block(nn.Module):
@@ -29,25 +32,17 @@ class Block(nn.Module):
         self.register_buffer("is_rows", torch.tensor(kind == ROWS))
 
 
-def reference_config(**changes) -> GrowthConfig:
-    """Return the settings of the reference's README, where they differ from `GrowthConfig()`.
-
-    Its percentile ranks inside one layer and nothing else decides; newborns are made orthogonal to
-    each other; no warm-up, no limit.
-
-    Examples
-    --------
-    >>> reference_config(growth_cooldown=50).trigger
-    'always'
-    """
-    rule = {
-        "trigger": "always",
-        "percentile_scope": "layer",
-        "orthogonalize": "newborns",
-        "warmup_steps": 0,
-        "max_growth_ratio": None,
-    }
-    return GrowthConfig(**rule | changes)
+def _check_supported(config: GrowthConfig) -> None:
+    if config.init not in LAYER_INITS:
+        raise ValueError(
+            f"init of a GrowableLinear must be one of {LAYER_INITS}, got {config.init!r}; others "
+            "need a whole feed-forward block: get_growable_model(model, config)"
+        )
+    if config.reserve_events:
+        raise ValueError(
+            f"reserve_events of a GrowableLinear must be 0, got {config.reserve_events}; room is "
+            "reserved in whole models: get_growable_model(model, config)"
+        )
 
 
 class GrowableLinear(nn.Module):
@@ -66,8 +61,15 @@ class GrowableLinear(nn.Module):
     gradient_percentile, max_growth_per_step, growth_cooldown, maturation_age
         As in `GrowthConfig`.
     config : GrowthConfig, optional
-        Instead of those five; then they are ignored.
+        Instead of those five; then they are ignored. The percentile of the layer's own decides
+        who grows, whatever the trigger (with ``plateau``, only while the clock stands still);
+        what concerns a whole model, its budget and kinds of dormancy, has no effect here.
     device, dtype : optional
+
+    Raises
+    ------
+    ValueError
+        If the config asks for an ``init`` or for reserved room that a single layer has not.
 
     Attributes
     ----------
@@ -110,6 +112,7 @@ class GrowableLinear(nn.Module):
             growth_cooldown=growth_cooldown,
             maturation_age=maturation_age,
         )
+        _check_supported(self.config)
         start = nn.Linear(in_features, out_features, bias, device=device, dtype=dtype)
         self.weight, self.bias = start.weight, start.bias
         self.blocks = nn.ModuleList()
@@ -318,6 +321,13 @@ class GrowableLinear(nn.Module):
         -------
         GrowthResult
             Reads like a dict: ``result["born"]``, ``result["replaced"]``, ``result["died"]``.
+
+        Raises
+        ------
+        ValueError
+            If a source is not an output, or the optimizer keeps what cannot be cleared for one.
+        GrowthSkipped
+            If newborns would not be finite. Nothing is changed then, in either case.
         """
         sources = torch.as_tensor(source_indices, device=self.weight.device).reshape(-1)
         if not len(sources) or not bool(((sources >= 0) & (sources < self.out_features)).all()):
@@ -328,6 +338,11 @@ class GrowableLinear(nn.Module):
         self._warn_if_alone()
         retired = self._dormant(len(sources))
         rows, how = self._newborn_rows(sources)
+        if not bool(torch.isfinite(rows).all()):
+            raise GrowthSkipped(
+                "the newborns' rows are not finite; look for NaN in the weights and losses, and "
+                "lower the learning rate"
+            )
         self._retire(retired)
         first = self.out_features
         block = self._add(ROWS, (len(sources), self.in_features))
@@ -399,29 +414,36 @@ class GrowableLinear(nn.Module):
         mature = self.neurons.mature(self.config.maturation_age) & (self.neurons.observations > 0)
         low = utility < self.config.dormancy_tau * utility[self.neurons.active].median()
         ranked = torch.where(low & mature, utility, float("inf")).argsort(stable=True)
-        return ranked[: min(most, int((low & mature).sum()))]
+        share = max(1, int(LARGEST_SHARE * int(self.neurons.active.sum())))
+        return ranked[: min(most, share, int((low & mature).sum()))]
 
     def _retire(self, outputs: Tensor) -> None:
+        """Set outputs to zero, here and in the consumer, moments too."""
         if not len(outputs):
             return
-        for start, parameter in self._row_parameters():
-            own = outputs[(outputs >= start) & (outputs < start + len(parameter))] - start
-            self._clear(parameter, own)
-        for start, bias in self._biases():
-            own = outputs[(outputs >= start) & (outputs < start + len(bias))] - start
-            self._clear(bias, own)
+        entries = list(self._entries(outputs))
+        if self.optimizer_link is not None:
+            for parameter, _ in entries:  # what cannot be cleared is refused before any is
+                shaped_state(self.optimizer_link.optimizer, parameter)
+        for parameter, index in entries:
+            parameter.data[index] = 0
+            if self.optimizer_link is not None:
+                clear_state(self.optimizer_link.optimizer, parameter, index)
+        self.neurons.active[outputs] = False
+
+    def _entries(self, outputs: Tensor):
+        """Yield every parameter that holds a part of some outputs, with the index of that part."""
+        for start, parameter in (*self._row_parameters(), *self._biases()):
+            yield (
+                parameter,
+                outputs[(outputs >= start) & (outputs < start + len(parameter))] - start,
+            )
         first = 0
         for columns in self.consumer._column_parameters():
             last = first + columns.shape[1]
             own = outputs[(outputs >= first) & (outputs < last)] - first
-            self._clear(columns, (slice(None), own))
+            yield columns, (slice(None), own)
             first = last
-        self.neurons.active[outputs] = False
-
-    def _clear(self, parameter: nn.Parameter, index) -> None:
-        parameter.data[index] = 0
-        if self.optimizer_link is not None:
-            clear_state(self.optimizer_link.optimizer, parameter, index)
 
     def _biases(self):
         start = 0

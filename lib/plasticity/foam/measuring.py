@@ -23,11 +23,13 @@ def loss_of(model: nn.Module, batch) -> Tensor:
     Raises
     ------
     ValueError
-        If the model returns no loss.
+        If there is no batch, or the model returns no loss.
     """
     if callable(batch):
         return batch(model)
     if not isinstance(batch, Mapping):
+        if not len(batch):
+            raise ValueError("batch is empty; allowed: a batch, or a list of one batch or more")
         return torch.stack([loss_of(model, each) for each in batch]).mean()
     loss = getattr(model(**batch), "loss", None)
     if loss is None:

@@ -16,7 +16,7 @@ from plasticity.foam.feed_forward import find_blocks
 from plasticity.foam.initializers import GrowthSkipped, check_zero
 from plasticity.foam.layer import GrowableLayer
 from plasticity.foam.merging import merge
-from plasticity.foam.optimizers import OptimizerLink
+from plasticity.foam.optimizers import OptimizerLink, moved_by
 from plasticity.foam.stepping import (
     after_step,
     arm,
@@ -209,12 +209,12 @@ class GrowableModel(nn.Module):
             If the optimizer has none of the trainable parameters, or the scheduler came first.
         """
         trained = {id(p) for p in self.base_model.parameters() if p.requires_grad}
-        link = OptimizerLink(optimizer, self.growth_config.young_lr_multiplier, scheduler)
-        if trained and not trained & link.parameters():
+        if trained and not trained & moved_by(optimizer):
             raise ValueError(
                 "attach_optimizer got an optimizer without any of the model's trainable "
                 "parameters; make it from model.parameters() or model.param_groups(lr)"
             )
+        link = OptimizerLink(optimizer, self.growth_config.young_lr_multiplier, scheduler)
         self.detach_optimizer()
         self.link = link
         self._place_cohorts()

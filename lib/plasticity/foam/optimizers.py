@@ -27,6 +27,11 @@ def unwrapped(optimizer):
     return inner
 
 
+def moved_by(optimizer) -> set[int]:
+    """Return the identities of all parameters that an optimizer moves."""
+    return {id(p) for group in unwrapped(optimizer).param_groups for p in group["params"]}
+
+
 class OptimizerLink:
     """Keeps the cohorts of a model in the right groups of one optimizer.
 
@@ -86,10 +91,6 @@ class OptimizerLink:
             scheduler.lr_lambdas.append(scheduler.lr_lambdas[0])
             scheduler._last_lr = [*scheduler.get_last_lr(), group["lr"]]
         self.optimizer.add_param_group(group)
-
-    def parameters(self) -> set[int]:
-        """Return the identities of all parameters that the optimizer moves."""
-        return {id(p) for group in self.optimizer.param_groups for p in group["params"]}
 
     def empty(self) -> None:
         """Take all cohorts out of both groups."""

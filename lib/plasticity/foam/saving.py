@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from plasticity import __version__
 from plasticity.foam.configuration import CONFIG_FILE, GrowthConfig
 from plasticity.foam.events import GrowthResult
+from plasticity.foam.optimizers import MATURE
+from plasticity.foam.stepping import cohorts_in_order
 
 MODEL_FILE = "growth_model.safetensors"
 FORMAT = 1
@@ -139,6 +141,9 @@ def load(base_model: nn.Module, folder, model_class):
             parameter.requires_grad_(state)
         raise
     model.growth_log = [GrowthResult(**entry) for entry in record["growth_log"]]
+    if config.freeze_mature:  # as `stepping.after_step` leaves them
+        for cohort, tag in cohorts_in_order(model):
+            cohort.requires_grad_(tag != MATURE)
     return model
 
 
