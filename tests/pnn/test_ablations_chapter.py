@@ -110,6 +110,8 @@ def test_contraction_is_said_of_each_arm_by_its_stretch(rows):
     assert "**PNN does not contract**" in text and "**no gate contracts**" in text
     assert "small changes die out" in text
     assert "reads best after 5 steps (20.0 %)" in text
+    table = pnn_ablations.maps(rows, LABELS)
+    assert table.loc["PNN"].tolist() == ["1.50", "× 0.750", "5 steps: 20.0 %", "19.0 %"]
 
 
 def test_the_figures_are_drawn(rows):

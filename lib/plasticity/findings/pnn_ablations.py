@@ -238,6 +238,37 @@ def contraction(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
+def maps(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Set out what every recurrent arm's map does, in training and beyond.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_contraction`` or ``pnn_ablations``.
+    labels : mapping of str to str
+        Names to show for the variants.
+
+    Returns
+    -------
+    DataFrame
+        Texts, one row for each arm, means over seeds: the largest stretch at the states of
+        training, what small changes are multiplied by far beyond, and the steps that read best.
+    """
+    lines = {}
+    for variant in dict.fromkeys(rows.loc[rows["metric"] == "jacobian_norm", "variant"]):
+        own = rows[(rows["variant"] == variant) & (rows["split"] == "test")]
+        mean = own.groupby(["metric", "step"])["value"].mean()
+        accuracy = mean["deeper_accuracy"]
+        best, last = int(accuracy.idxmax()), int(accuracy.index[-1])
+        lines[labels.get(variant, variant)] = {
+            "largest stretch": f"{mean['jacobian_norm', 0]:.2f}",
+            "small changes, a step": f"× {mean['spectral_radius', 0]:.3f}",
+            "reads best after": f"{best} step{'s' * (best != 1)}: {accuracy[best]:.1f} %",
+            f"after {last} steps": f"{accuracy[last]:.1f} %",
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
 def _stretch(own: pd.DataFrame, label: str) -> str:
     def mean(metric: str) -> float:
         return own.loc[own["metric"] == metric, "value"].mean()
