@@ -1,9 +1,10 @@
 """What PNN costs beside BERT: time, memory and floating-point operations.
 
-Three comparisons, each with forward and backward pass at the same width, heads and batch, against a
-BERT of as many layers as PNN has steps unless told otherwise: the blocks alone; a whole training
-step, both with the head on hidden tokens only; and a whole training step against transformers' own
-BERT, which reads out every position.
+Comparisons, each with forward and backward pass at the same width, heads and batch, against a BERT
+of as many layers as PNN has steps unless told otherwise: the blocks alone; a whole training step,
+both with the head on hidden tokens only; and a whole training step against transformers' own BERT,
+which reads out every position. Then blocks and step against transformers' ALBERT, whose layers
+share one set of weights as PNN's steps do.
 """
 
 import math
@@ -24,7 +25,13 @@ from plasticity.companion.configuration import (
     setting,
 )
 
-COMPARISONS = {"blocks": "bert", "masked_step": "bert", "stock_step": "stock"}  # PNN against it
+COMPARISONS = {  # PNN against it
+    "blocks": "bert",
+    "masked_step": "bert",
+    "stock_step": "stock",
+    "albert_blocks": "albert",
+    "albert_step": "albert",
+}
 SECONDS_OF_WARM_UP = 1.0
 
 
@@ -113,7 +120,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
 
 
 def _model_config(config: Config, name: str):
-    from transformers import BertConfig
+    from transformers import AlbertConfig, BertConfig
 
     from plasticity.pnn.configuration import BertBaselineConfig, PnnConfig
 
@@ -128,7 +135,10 @@ def _model_config(config: Config, name: str):
         return PnnConfig(
             **shared, intermediate_size=config.intermediate_size, num_steps=config.num_steps
         )
-    return (BertConfig if name == "stock" else BertBaselineConfig)(
+    if name == "albert":
+        shared["embedding_size"] = config.hidden_size
+    kinds = {"stock": BertConfig, "albert": AlbertConfig, "bert": BertBaselineConfig}
+    return kinds[name](
         **shared,
         intermediate_size=config.bert_intermediate_size,
         num_hidden_layers=config.num_hidden_layers,
@@ -138,13 +148,18 @@ def _model_config(config: Config, name: str):
 
 def _model(config: Config, name: str, seed: int, device: str):
     import torch
-    from transformers import BertForMaskedLM
+    from transformers import AlbertForMaskedLM, BertForMaskedLM
 
     from plasticity.pnn.baseline import BertBaselineForMaskedLM
     from plasticity.pnn.modeling import PnnForMaskedLM
 
     torch.manual_seed(seed)
-    kinds = {"pnn": PnnForMaskedLM, "bert": BertBaselineForMaskedLM, "stock": BertForMaskedLM}
+    kinds = {
+        "pnn": PnnForMaskedLM,
+        "bert": BertBaselineForMaskedLM,
+        "stock": BertForMaskedLM,
+        "albert": AlbertForMaskedLM,
+    }
     return kinds[name](_model_config(config, name)).to(_device(device)).train()
 
 
@@ -161,7 +176,7 @@ def _work(config: Config, comparison: str, name: str, seed: int, device: str) ->
     model = _model(config, name, seed, device)
     generator = torch.Generator().manual_seed(seed)
     shape = (config.batch_size, config.sequence_length)
-    if comparison == "blocks":
+    if comparison.endswith("blocks"):
         state = torch.randn(*shape, config.hidden_size, generator=generator).to(model.device)
 
         def blocks():
@@ -184,7 +199,7 @@ def _work(config: Config, comparison: str, name: str, seed: int, device: str) ->
 
 
 def _apply(model, state):
-    """Run the blocks of PNN or BERT on a state, without embeddings and head."""
+    """Run the blocks of a model on a state, without embeddings and head."""
     import torch
 
     if model.config.model_type == "pnn":
@@ -192,6 +207,8 @@ def _apply(model, state):
             gate, proposal = model.pnn.refiner(state, None)
             state = torch.addcmul(state, gate, proposal)
         return state
+    if model.config.model_type == "albert":
+        return model.albert.encoder(state).last_hidden_state
     for layer in model.layers:
         state = layer(state, None)
     return state
@@ -224,11 +241,13 @@ def _in_turns(works: dict[str, Callable], repeats: int) -> dict[str, list[float]
 def _memory_rows(config: Config, seed: int, device: str) -> list[tuple]:
     """Return the peak memory of whole steps, each taken in a process that does nothing else."""
     peaks, rows = {}, []
-    for name in ("pnn", "bert", "stock"):
+    for name in ("pnn", "bert", "stock", "albert"):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             peaks[name] = pool.apply(_peak_here, (config, name, seed, device))
         rows.append((0, name, "peak_bytes", peaks[name]))
-    for comparison, other in (("masked_step", "bert"), ("stock_step", "stock")):
+    for comparison, other in COMPARISONS.items():
+        if comparison.endswith("blocks"):
+            continue
         rows.append((0, comparison, "memory_ratio", peaks["pnn"] / peaks[other]))
     return rows
 
@@ -272,9 +291,11 @@ def _flops(config: Config, comparison: str, name: str) -> float:
     counted = flops_per_token(
         _model_config(config, kind), config.sequence_length, config.mask_probability
     )
-    if comparison == "blocks":
-        return counted["blocks"] * tokens
-    if name == "stock":  # reads out every position, after a dense layer
+    # Forward and backward: 6 for each weight. ALBERT maps its embeddings to the state first.
+    mapped = 6.0 * config.hidden_size**2 * (name == "albert")
+    if comparison.endswith("blocks"):
+        return (counted["blocks"] + mapped) * tokens
+    if name in ("stock", "albert"):  # read out every position, after a dense layer
         every = 6.0 * config.hidden_size * (config.vocab_size + config.hidden_size)
-        return (counted["blocks"] + every) * tokens
+        return (counted["blocks"] + mapped + every) * tokens
     return counted["total"] * tokens
