@@ -272,8 +272,8 @@ def contrasts_said(
     found = contrasts(rows, ending)
     both = found["low"].gt(0) | found["high"].lt(0)
     settled = both & found["p_holm"].lt(0.05)
-    pairs = {c.name: [rates[f"{arm}{ending}"] for arm in (c.a, c.b)] for c in CONTRASTS}
-    own = [pairs[name] for name in found["contrast"]]
+    arms_of = {contrast.name: (contrast.a, contrast.b) for contrast in CONTRASTS}
+    own = [[rates[f"{arm}{ending}"] for arm in arms_of[name]] for name in found["contrast"]]
     answers = [
         "no" if not sure else "yes" if a == b else "yes, at unlike rates"
         for sure, (a, b) in zip(settled, own, strict=True)

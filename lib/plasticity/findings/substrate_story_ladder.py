@@ -97,8 +97,10 @@ def speeds(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 def guessing(rows: pd.DataFrame) -> pd.DataFrame:
     """Set out the guessing of words left out: shares in the first few, and ranks."""
-    own = summarise(rows[rows["variant"] == "unigram_negatives_neighbours"])
-    own = own.set_index(["metric", "split", "step"])
+    rows = rows[rows["variant"] == "unigram_negatives_neighbours"]
+    if rows.empty:  # a full study may be half done
+        return pd.DataFrame()
+    own = summarise(rows).set_index(["metric", "split", "step"])
     places = {f"in the first {top}, %": ("cloze_accuracy", "test", top) for top in experiment.TOPS}
     places |= {"mean rank": ("mean_rank", "test", 0), "median rank": ("median_rank", "test", 0)}
     line = [cell(*own.loc[place, ["mean", "low", "high"]]) for place in places.values()]

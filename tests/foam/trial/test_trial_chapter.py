@@ -258,6 +258,7 @@ def test_a_part_of_the_arms_makes_a_page_too(rows):
     few = rows[rows["variant"].isin(["base", "full_fine_tuning", "lora", "growth_freeze"])]
     assert conclusions.verdict(few) and findings.way(few).empty
     assert len(findings.contrasts(few)) == 2
+    assert len(findings.contrasts_said(few, {"growth_freeze": 0.1, "lora": 0.2})) == 2
     alone = rows[rows["variant"].isin(["base", "full_fine_tuning", "lora"])]
     assert findings.bases(alone) == [] and findings.contrasts_said(alone, RATES).empty
 
