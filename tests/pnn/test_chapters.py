@@ -166,6 +166,14 @@ def test_findings_say_who_is_ahead_and_who_is_still_on_the_plateau():
     assert RATIO not in text
 
 
+def test_how_far_a_study_is_from_the_paper_is_said():
+    rows = pd.DataFrame({"variant": ["pnn"], "metric": ["tokens"], "value": [1_920_000.0]})
+    said = findings.distance(rows, 64)
+    assert "1,920,000 tokens at width 64, 0.1 % of the 1,920,000,000" in said
+    assert "No model of the paper's size was trained." in said
+    assert "No model" not in findings.distance(rows, 768)
+
+
 RATIO = "of the accuracy of 12-layer BERT"
 
 

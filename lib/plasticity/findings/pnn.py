@@ -254,6 +254,30 @@ def refinement(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def distance(rows: pd.DataFrame, hidden_size: int) -> str:
+    """Say in Markdown how far a study is from the paper's own training.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_refinement``.
+    hidden_size : int
+        Width of its models.
+    """
+    own = rows[(rows["metric"] == "tokens") & (rows["variant"] == "pnn")]["value"]
+    tokens, wanted = own.max(), TABLE_2["train_tokens"]
+    return (
+        f"How far this is from the paper: an arm saw {tokens:,.0f} tokens at width {hidden_size}, "
+        f"{100 * tokens / wanted:.1f} % of the {wanted:,} of its fifteen epochs at width "
+        f"{TABLE_2['hidden_size']}. "
+        + (
+            "No model of the paper's size was trained."
+            if hidden_size < TABLE_2["hidden_size"]
+            else "The models are of the paper's size."
+        )
+    )
+
+
 def worst_seeds(rows: pd.DataFrame) -> pd.Series:
     """Return by arm how far its worst seed is over the constant guess, in points of the test.
 
