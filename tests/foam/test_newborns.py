@@ -107,8 +107,11 @@ def test_singular_directions_are_those_of_the_matrix(size, tokens, seed):
     start = torch.randn(1, size, generator=generator, dtype=torch.float64)
     found = singular_directions(x, delta, torch.ones(tokens, 1, dtype=torch.float64), start)
     matrix = delta.T @ x
-    top = torch.linalg.svdvals(matrix)[0]
-    assert 0.97 * top <= found.sigma[0] <= top * (1 + 1e-9)
+    top, second = torch.linalg.svdvals(matrix)[:2]
+    begun = (matrix @ start[0]).norm() / start.norm()
+    assert begun * (1 - 1e-9) <= found.sigma[0] <= top * (1 + 1e-9)
+    # Of two directions about as strong, a few rounds may end between them: no less than either.
+    assert found.sigma[0] >= 0.99 * (top if second < 0.7 * top else second)
     assert torch.allclose((matrix @ found.right[0]).norm(), found.sigma[0])
     assert torch.allclose(found.right.norm(dim=1), torch.ones(1, dtype=torch.float64))
 
