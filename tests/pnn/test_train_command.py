@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from plasticity.companion import profiles, results, results_measure
 from plasticity.companion.cli import main
 from plasticity.companion.configuration import Runtime
+from plasticity.experiments import pnn_refinement
 
 
 @pytest.mark.slow
@@ -32,6 +33,7 @@ def test_an_arm_trained_by_torchrun_is_scored_by_the_chapter_without_more_traini
     folder = results_measure.checkpoint_folder("pnn_refinement", config, 0)
     assert done.stdout.split() == [str(folder)] * 2
     trained = (folder / "model" / "model.safetensors").stat().st_mtime_ns
+    pnn_refinement._prepared.cache_clear()  # another test may have left its own texts there
     runtime = Runtime(device="cpu", workers=1)
     rows = results.run("pnn_refinement", [config], [0], profile="smoke", runtime=runtime).rows
     assert len(rows) and (folder / "model" / "model.safetensors").stat().st_mtime_ns == trained
