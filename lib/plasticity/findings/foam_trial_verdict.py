@@ -3,7 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from plasticity.companion.statistics import mean_interval, paired_difference, values_by_seed
+from plasticity.companion.statistics import (
+    Interval,
+    mean_interval,
+    paired_difference,
+    values_by_seed,
+)
 from plasticity.companion.tables import cell, interval_cell
 from plasticity.experiments.foam_trial import ALL
 from plasticity.findings.foam_trial import (
@@ -89,6 +94,12 @@ def _goal(rows: pd.DataFrame, ending: str) -> list[str]:
     return said
 
 
+def _acquired(rows: pd.DataFrame, grown: str, plain: str) -> Interval:
+    """Return the skills acquired in percent of full fine-tuning's, paired by seed."""
+    own, full = (values_by_seed(rows, "skill_accuracy", arm, ALL, 0) for arm in (grown, plain))
+    return mean_interval((100 * own / full).dropna().to_numpy())
+
+
 def _recipes(rows: pd.DataFrame, ending: str) -> str:
     """Say whether any arm that grows without old data reaches both goals on a base."""
     plain, lora = f"{WAY[0]}{ending}", f"lora{ending}"
@@ -96,10 +107,9 @@ def _recipes(rows: pd.DataFrame, ending: str) -> str:
     tried = [arm for arm in grown if has(rows, f"{arm}{ending}", plain, lora)]
     both = []
     for arm in tried:
-        mean = values_by_seed(rows, "skill_accuracy", f"{arm}{ending}", ALL, 0).mean()
-        full = values_by_seed(rows, "skill_accuracy", plain, ALL, 0).mean()
+        share = _acquired(rows, f"{arm}{ending}", plain)
         change = paired_difference(rows, "accuracy", f"{arm}{ending}", lora, "unreplayed", 0)
-        if 100 * mean / full >= SHARE and change.low > 0:
+        if share.mean >= SHARE and change.low > 0:
             both.append(ARMS[arm][0])
     if not tried:
         return ""
@@ -112,8 +122,7 @@ def _recipes(rows: pd.DataFrame, ending: str) -> str:
 
 
 def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str) -> list[str]:
-    own, full = (values_by_seed(rows, "skill_accuracy", arm, ALL, 0) for arm in (grown, plain))
-    share = mean_interval((100 * own / full).dropna().to_numpy())
+    share = _acquired(rows, grown, plain)
     if share.low >= SHARE:
         reached = "reaches"
     elif share.mean >= SHARE:

@@ -144,6 +144,12 @@ def headline(rows: pd.DataFrame) -> str:
     )
 
 
+def end_means(rows: pd.DataFrame) -> pd.Series:
+    """Return means over seeds of what stands at step 0, by variant, metric and split."""
+    found = summarise(rows).query("step == 0").set_index(["variant", "metric", "split"])
+    return found["mean"].sort_index()
+
+
 def per_million(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """Divide test accuracy by millions of parameters, counted three ways.
 
@@ -160,8 +166,7 @@ def per_million(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
         Texts, one row for each arm, with the same division for the points over the constant
         guess, which costs no parameters at all. An arm that is not clear of that guess has a dash.
     """
-    mean = summarise(rows).query("step == 0").set_index(["variant", "metric", "split"])["mean"]
-    mean, worst = mean.sort_index(), worst_seeds(rows)
+    mean, worst = end_means(rows), worst_seeds(rows)
     lines = {}
     for arm in dict.fromkeys(rows["variant"]):
         counts = mean[arm, "parameters"] / 1e6

@@ -1,6 +1,6 @@
 """What the chapter on ablations says, made from the numbers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pandas as pd
 
@@ -231,9 +231,7 @@ def contraction(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:
         A list of sentences, two for each arm that applies one module again and again.
     """
     sentences = []
-    for variant in dict.fromkeys(rows.loc[rows["metric"] == "jacobian_norm", "variant"]):
-        own = rows[(rows["variant"] == variant) & (rows["split"] == "test")]
-        label = labels.get(variant, variant)
+    for label, own in _followed(rows, labels):
         sentences += [_stretch(own, label), _deeper(own, label)]
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
@@ -255,18 +253,29 @@ def maps(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
         training, what small changes are multiplied by far beyond, and the steps that read best.
     """
     lines = {}
-    for variant in dict.fromkeys(rows.loc[rows["metric"] == "jacobian_norm", "variant"]):
-        own = rows[(rows["variant"] == variant) & (rows["split"] == "test")]
+    for label, own in _followed(rows, labels):
         mean = own.groupby(["metric", "step"])["value"].mean()
-        accuracy = mean["deeper_accuracy"]
-        best, last = int(accuracy.idxmax()), int(accuracy.index[-1])
-        lines[labels.get(variant, variant)] = {
+        accuracy, best, last = _by_depth(own)
+        lines[label] = {
             "largest stretch": f"{mean['jacobian_norm', 0]:.2f}",
             "small changes, a step": f"× {mean['spectral_radius', 0]:.3f}",
             "reads best after": f"{best} step{'s' * (best != 1)}: {accuracy[best]:.1f} %",
             f"after {last} steps": f"{accuracy[last]:.1f} %",
         }
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _followed(rows: pd.DataFrame, labels: Mapping[str, str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the name and the test rows of every arm whose map was measured."""
+    for variant in dict.fromkeys(rows.loc[rows["metric"] == "jacobian_norm", "variant"]):
+        own = rows[(rows["variant"] == variant) & (rows["split"] == "test")]
+        yield labels.get(variant, variant), own
+
+
+def _by_depth(own: pd.DataFrame) -> tuple[pd.Series, int, int]:
+    """Return the mean accuracy by step, the step that reads best, and the last."""
+    accuracy = own[own["metric"] == "deeper_accuracy"].groupby("step")["value"].mean()
+    return accuracy, int(accuracy.idxmax()), int(accuracy.index[-1])
 
 
 def _stretch(own: pd.DataFrame, label: str) -> str:
@@ -285,9 +294,8 @@ def _stretch(own: pd.DataFrame, label: str) -> str:
 
 
 def _deeper(own: pd.DataFrame, label: str) -> str:
-    accuracy = own[own["metric"] == "deeper_accuracy"].groupby("step")["value"].mean()
+    accuracy, best, last = _by_depth(own)
     change = own[own["metric"] == "relative_change"].groupby("step")["value"].mean()
-    best, last = int(accuracy.idxmax()), int(accuracy.index[-1])
     return (
         f"{label} reads best after {best} steps ({accuracy[best]:.1f} %), and after {last} steps "
         f"{accuracy[last]:.1f} %; its last change is still {100 * change[last]:.1f} % of the "

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from plasticity.companion.statistics import Interval, mean_interval, summarise, values_by_seed
+from plasticity.companion.statistics import Interval, mean_interval, values_by_seed
 from plasticity.companion.tables import interval_cell
 from plasticity.experiments.pnn_refinement import CLEAR_OF_PLATEAU
-from plasticity.findings.pnn import worst_seeds
+from plasticity.findings.pnn import end_means, worst_seeds
 
 RECURRENT = ("pnn", "pnn_as_paper", "shared_block")
 BASELINES = ("bert", "bert_stepwise", "bert_4", "bert_4_stepwise")
@@ -56,8 +56,7 @@ def against_baselines(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataF
     """
     worst = worst_seeds(rows)
     clear = set(worst.index[worst >= CLEAR_OF_PLATEAU])
-    mean = summarise(rows).query("step == 0").set_index(["variant", "metric", "split"])["mean"]
-    mean, lines = mean.sort_index(), {}
+    mean, lines = end_means(rows), {}
     for baseline in (name for name in BASELINES if name in clear):
         for arm in (name for name in RECURRENT if name in clear):
             costs = {
