@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+import torch
 
 from plasticity.companion import profiles
 from plasticity.companion.configuration import Runtime
@@ -53,13 +54,59 @@ def test_goals_compare_blocks_with_operations_and_steps_with_the_stock_model(spe
 
 
 @pytest.mark.slow
-def test_the_papers_training_is_told_in_days(speed):
-    table = findings.training(speed.assign(variant=findings.PAPER_MODELS), train_tokens=10**9)
-    rate = speed.query("split == 'masked_step/pnn' and metric == 'tokens_per_second'")["value"]
-    assert table.loc["PNN", "tokens/s"] == f"{rate.item():,.0f}"
-    days = table.loc["PNN", "the paper's tokens would take, days"]
-    assert days == f"{1e9 / rate.item() / 86400:,.0f}"
-    assert findings.goals(speed.assign(variant=findings.PAPER_MODELS)).empty
+def test_the_papers_training_is_told_in_hours(speed):
+    for variant, how in findings.PAPER_MODELS.items():
+        own = speed.assign(variant=variant)
+        table = findings.training(own, train_tokens=10**9)
+        rate = own.query("split == 'masked_step/pnn' and metric == 'tokens_per_second'")["value"]
+        assert table.loc[f"PNN{how}", "tokens/s"] == f"{rate.item():,.0f}"
+        hours = table.loc[f"PNN{how}", "the paper's tokens would take, hours"]
+        assert hours == f"{1e9 / rate.item() / 3600:,.1f}"
+        assert findings.goals(own).empty
+
+
+@pytest.mark.slow
+def test_the_papers_pair_is_held_against_its_own_times(speed):
+    own = speed.assign(variant="paper_models")
+    ratios = (own["metric"] == "time_ratio") & (own["split"] == "masked_step")
+    own["value"] = own["value"].mask(ratios, 0.5)
+    text = findings.papers_pair(own, _papers_models())
+    assert "both heads on hidden tokens: **0.50** times as long" in text
+    assert text.count("- Against") == 2
+    assert "make it 1.09 times as long" in text  # 269.5 / 248.2
+
+
+def test_every_model_has_layers_to_compile():
+    config = pnn_speed.Config(
+        hidden_size=8, num_attention_heads=2, intermediate_size=8, bert_intermediate_size=8,
+        vocab_size=20, sequence_length=4, num_hidden_layers=3,
+    )  # fmt: skip
+    counts = {
+        name: len(pnn_speed._blocks(pnn_speed._model(config, name, 0, "cpu")))
+        for name in ("pnn", "bert", "stock", "albert")
+    }
+    assert counts == {"pnn": 1, "bert": 3, "stock": 3, "albert": 1}
+
+
+@pytest.mark.parametrize("comparison", ["blocks", "masked_step"])
+def test_half_precision_changes_the_arithmetic(comparison, monkeypatch):
+    model_of, seen = pnn_speed._model, []
+
+    def watched(*arguments):
+        model = model_of(*arguments)
+        model.pnn.refiner.register_forward_hook(lambda *found: seen.append(found[-1][1].dtype))
+        return model
+
+    monkeypatch.setattr(pnn_speed, "_model", watched)
+    for precision in ("no", "bf16"):
+        config = pnn_speed.Config(
+            hidden_size=8, num_attention_heads=2, intermediate_size=8, vocab_size=20, num_steps=1,
+            sequence_length=4, batch_size=2, dropout=0.0, mixed_precision=precision,
+        )  # fmt: skip
+        pnn_speed._work(config, comparison, "pnn", 0, "cpu")()
+    assert seen == [torch.float32, torch.bfloat16]
+    with pytest.raises(ValueError, match="mixed_precision is 'fp16'; allowed: 'no', 'bf16'"):
+        pnn_speed.Config(mixed_precision="fp16")
 
 
 def test_the_gate_is_what_pnn_has_more():
@@ -69,11 +116,15 @@ def test_the_gate_is_what_pnn_has_more():
     assert pnn - bert == 6.0 * 2 * width**2 * steps * tokens  # two matrices at every step
 
 
-def test_training_times_are_held_against_operations():
-    rows = pd.concat(
+def _papers_models() -> pd.DataFrame:
+    return pd.concat(
         pnn_model.run(pnn_model.Config(**kind), 0, None, CPU).assign(variant=name, seed=0)
         for name, kind in (("as_released", {}), ("bert", {"architecture": "bert"}))
     )
+
+
+def test_training_times_are_held_against_operations():
+    rows = _papers_models()
     text = findings.training_time(rows)
     assert "PNN takes 1.09 times as long" in text  # 269.5 / 248.2
     values = rows.query("metric == 'source_teraflops_per_second'").set_index("variant")["value"]

@@ -21,6 +21,7 @@ from plasticity.companion import metrics
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
+    check_choice,
     check_range,
     setting,
 )
@@ -50,6 +51,8 @@ class Config(ExperimentConfig):
     batch_size: int = setting(8, "sequences per step")
     dropout: float = setting(0.1, "dropout everywhere")
     mask_probability: float = setting(0.15, "share of tokens hidden")
+    mixed_precision: str = setting("no", "arithmetic of the forward pass: no or bf16")
+    compile_blocks: bool = setting(False, "torch.compile of every model's layers")
     repeats: int = setting(10, "how often each time is taken, in turns")
 
     def __post_init__(self):
@@ -59,6 +62,7 @@ class Config(ExperimentConfig):
         positive += " num_steps num_hidden_layers sequence_length batch_size repeats"
         for name in positive.split():
             check_range(name, getattr(self, name), 1, math.inf)
+        check_choice("mixed_precision", self.mixed_precision, ("no", "bf16"))
         check_range("vocab_size", self.vocab_size, 6, math.inf)
         check_range("dropout", self.dropout, 0, 0.99)
         check_range("mask_probability", self.mask_probability, 0.01, 0.99)
@@ -160,7 +164,20 @@ def _model(config: Config, name: str, seed: int, device: str):
         "stock": BertForMaskedLM,
         "albert": AlbertForMaskedLM,
     }
-    return kinds[name](_model_config(config, name)).to(_device(device)).train()
+    model = kinds[name](_model_config(config, name)).to(_device(device)).train()
+    if config.compile_blocks:
+        for block in _blocks(model):
+            block.compile()
+    return model
+
+
+def _blocks(model) -> list:
+    """Return the layers of a model, or those that it uses again and again."""
+    if model.config.model_type == "albert":
+        return [
+            layer for g in model.albert.encoder.albert_layer_groups for layer in g.albert_layers
+        ]
+    return model.blocks if hasattr(model, "blocks") else model.bert.encoder.layer
 
 
 def _device(device: str) -> str:
@@ -174,13 +191,18 @@ def _work(config: Config, comparison: str, name: str, seed: int, device: str) ->
     import torch
 
     model = _model(config, name, seed, device)
+    half = torch.autocast(
+        model.device.type, torch.bfloat16, enabled=config.mixed_precision == "bf16"
+    )
     generator = torch.Generator().manual_seed(seed)
     shape = (config.batch_size, config.sequence_length)
     if comparison.endswith("blocks"):
         state = torch.randn(*shape, config.hidden_size, generator=generator).to(model.device)
 
         def blocks():
-            _apply(model, state.requires_grad_()).sum().backward()
+            with half:
+                total = _apply(model, state.requires_grad_()).sum()
+            total.backward()
 
         return blocks
     ids = torch.randint(5, config.vocab_size, shape, generator=generator)
@@ -190,7 +212,9 @@ def _work(config: Config, comparison: str, name: str, seed: int, device: str) ->
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def step():
-        model(ids, labels=labels).loss.backward()
+        with half:
+            loss = model(ids, labels=labels).loss
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -239,11 +263,17 @@ def _in_turns(works: dict[str, Callable], repeats: int) -> dict[str, list[float]
 
 
 def _memory_rows(config: Config, seed: int, device: str) -> list[tuple]:
-    """Return the peak memory of whole steps, each taken in a process that does nothing else."""
+    """Return the peak memory of whole steps; on a CPU each in a process that does nothing else."""
+    import torch
+
     peaks, rows = {}, []
     for name in ("pnn", "bert", "stock", "albert"):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            peaks[name] = pool.apply(_peak_here, (config, name, seed, device))
+        if _device(device) == "cuda":  # which counts what is allocated, not what a process holds
+            torch.cuda.empty_cache()
+            peaks[name] = _peak_on_gpu(config, name, seed)
+        else:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                peaks[name] = pool.apply(_peak_here, (config, name, seed))
         rows.append((0, name, "peak_bytes", peaks[name]))
     for comparison, other in COMPARISONS.items():
         if comparison.endswith("blocks"):
@@ -252,21 +282,26 @@ def _memory_rows(config: Config, seed: int, device: str) -> list[tuple]:
     return rows
 
 
-def _peak_here(config: Config, name: str, seed: int, device: str) -> float:
+def _peak_on_gpu(config: Config, name: str, seed: int) -> float:
+    import torch
+
+    before = torch.cuda.memory_allocated()
+    work = _work(config, "step", name, seed, "cuda")
+    work()
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    return float(torch.cuda.max_memory_allocated() - before)
+
+
+def _peak_here(config: Config, name: str, seed: int) -> float:
     """Return by how much the memory grows at most, weights and optimizer state included."""
     import torch
 
     from plasticity.pnn.baseline import BertBaselineForMaskedLM  # noqa: F401  imports cost memory
 
     torch.set_num_threads(1)
-    if _device(device) == "cuda":
-        work = _work(config, "step", name, seed, device)
-        work()
-        torch.cuda.reset_peak_memory_stats()
-        work()
-        return float(torch.cuda.max_memory_allocated())
     before = _memory("VmRSS")
-    work = _work(config, "step", name, seed, device)
+    work = _work(config, "step", name, seed, "cpu")
     work()
     work()
     return _memory("VmHWM") - before

@@ -15,7 +15,8 @@ COMPARISONS = {
 }
 OTHERS = ("bert", "stock", "albert")
 MODELS = {"pnn": "PNN", "bert": "12-layer BERT"}
-PAPER_MODELS = "paper_models"  # the variant with the paper's own pair, of unequal depth
+# Variants with the paper's own pair, of unequal depth, and what tells them apart.
+PAPER_MODELS = {"paper_models": "", "paper_models_compiled": ", layers compiled"}
 SLACK = 0.03  # of the time ratio over the ratio of operations
 
 
@@ -34,7 +35,7 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
         a 95% bootstrap interval.
     """
     lines = {}
-    alike = rows[rows["variant"] != PAPER_MODELS]
+    alike = rows[~rows["variant"].isin(PAPER_MODELS)]
     for variant, own in alike.groupby("variant", sort=False):
         for comparison, name in COMPARISONS.items():
             part = own[own["split"] == comparison].set_index("metric")["value"]
@@ -97,7 +98,7 @@ def training(rows: pd.DataFrame, train_tokens: int) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        Tidy rows of ``pnn_speed`` with the variant ``paper_models``.
+        Tidy rows of ``pnn_speed`` with the variant ``paper_models``, compiled or not.
     train_tokens : int
         Tokens that the paper's training sees.
 
@@ -107,22 +108,54 @@ def training(rows: pd.DataFrame, train_tokens: int) -> pd.DataFrame:
         Texts, one row for each model; a step has the head on hidden tokens only. Without rows
         where the paper's models were not timed.
     """
-    own = rows[rows["variant"] == PAPER_MODELS]
-    if own.empty:  # the longest of the timings may not have been taken yet
-        return pd.DataFrame()
-    peaks = own[own["metric"] == "peak_bytes"].set_index("split")["value"]
     lines = {}
-    for model, name in MODELS.items():
-        step = own[own["split"] == f"masked_step/{model}"].set_index("metric")["value"]
-        rate = step["tokens_per_second"].item()
-        seconds = step["step_seconds"].median()
-        lines[name] = {
-            "tokens/s": f"{rate:,.0f}",
-            "peak memory, GB": f"{peaks[model] / 1e9:.1f}",
-            "GFLOP/s": f"{step['step_flops'] / seconds / 1e9:,.0f}",
-            "the paper's tokens would take, days": f"{train_tokens / rate / 86400:,.0f}",
-        }
+    for variant, how in PAPER_MODELS.items():
+        own = rows[rows["variant"] == variant]
+        peaks = own[own["metric"] == "peak_bytes"].set_index("split")["value"]
+        for model, name in MODELS.items() if len(own) else ():
+            step = own[own["split"] == f"masked_step/{model}"].set_index("metric")["value"]
+            rate = step["tokens_per_second"].item()
+            lines[name + how] = {
+                "tokens/s": f"{rate:,.0f}",
+                "peak memory, GB": f"{peaks[model] / 1e9:.1f}",
+                "TFLOP/s": f"{step['step_flops'] / step['step_seconds'].median() / 1e12:,.2f}",
+                "the paper's tokens would take, hours": f"{train_tokens / rate / 3600:,.1f}",
+            }
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def papers_pair(rows: pd.DataFrame, model_rows: pd.DataFrame) -> str:
+    """Say in Markdown how the paper's own pair compares in time, here and in the paper.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``pnn_speed`` with the variant ``paper_models``, compiled or not.
+    model_rows : DataFrame
+        Tidy rows of ``pnn_model`` at the paper's size.
+    """
+    minutes = model_rows[model_rows["metric"] == "source_minutes"]
+    minutes = minutes.groupby("variant")["value"].first()
+    lines = []
+    for variant, how in PAPER_MODELS.items():
+        for split, against in (
+            ("masked_step", "BERT of twelve layers, both heads on hidden tokens"),
+            ("stock_step", "transformers' BERT, which reads out every position"),
+        ):
+            own = rows[(rows["variant"] == variant) & (rows["split"] == split)]
+            if own.empty:
+                continue
+            values = own.set_index("metric")["value"]
+            ratio = bootstrap_interval(values["time_ratio"], statistic=np.median)
+            times = cell(ratio.mean, ratio.low, ratio.high, "{:.2f}")
+            lines.append(
+                f"- Against {against}{how}: **{times}** times as long a step, "
+                f"{values['flop_ratio']:.2f} times the operations, "
+                f"{values['memory_ratio']:.2f} times the memory."
+            )
+    source = minutes["as_released"] / minutes["bert"]
+    lines.append(f"- The paper's own training times make it {source:.2f} times as long.")
+    return "\n".join(lines)
 
 
 def training_time(rows: pd.DataFrame) -> str:
