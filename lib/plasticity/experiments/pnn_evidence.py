@@ -1,9 +1,10 @@
-"""Experiments 1 to 6 and 8 to 10 of PNN's released script: as released, and as they should be.
+"""The ten experiments of PNN's released script: as released, and as they should be.
 
-As released, `plasticity.pnn.released` repeats them. As they should be, every quantity is of the
-same masked tokens of the test set, differences are paired by token, intervals come from drawing
-whole texts again, and the same model with the refiner that it had before training is the control.
-The rule of every verdict was set before anything was measured.
+As released, `plasticity.pnn.released` repeats them. As they should be, all but the seventh, which
+is `pnn_gate_specificity`: every quantity is of the same masked tokens of the test set, differences
+are paired by token, intervals come from drawing whole texts again, and the same model with the
+refiner that it had before training is the control. The rule of every verdict was set before
+anything was measured.
 """
 
 import itertools
@@ -19,6 +20,7 @@ from plasticity.companion import metrics
 from plasticity.companion.configuration import Runtime, check_choice, check_range, setting
 from plasticity.companion.statistics import cluster_resampler
 from plasticity.experiments import pnn_refinement
+from plasticity.experiments.pnn_gate_specificity import released_changes
 from plasticity.experiments.pnn_refinement import datasets
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         Columns step, split, metric, value, unit. Of ``released_evidence``, split is the place in
         the script's ``experimental_results.json`` and step the place in a list there.
     """
+    import torch
+
     from plasticity.pnn import evidence, released
     from plasticity.pnn.masking import unmasked
 
@@ -80,7 +84,8 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     models = {"trained": model, "untrained": untrained}
     plain = unmasked(*corpus.validation)[: released.SEQUENCES]
     reader = released.Reader(model, plain, corpus.rule, seed, corpus.pad_token_id)
-    as_released = released.evidence(reader)
+    arms = released_changes(torch.Generator().manual_seed(seed))
+    as_released = released.evidence(reader, arms)
     read = min(config.sequences, len(corpus.test[0]) // config.test_draws)  # each text once
     masks = tuple(part[:read] for part in corpus.test)
     sample, targets = _sample(models, masks, corpus, config, seed)

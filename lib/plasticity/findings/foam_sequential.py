@@ -16,6 +16,7 @@ from plasticity.experiments.foam_sequential import ORDER
 from plasticity.experiments.foam_trial import ALL
 
 LAST = len(ORDER)
+ALIKE = "grow_only_alike"
 POINTS = "{:+.1f}"
 ARMS = {
     "full_fine_tuning": "full fine-tuning",
@@ -23,6 +24,7 @@ ARMS = {
     "ffn_only": "FFN only",
     "lora": "LoRA",
     "grow_only": "grow-only",
+    "grow_only_alike": "grow-only, at V3's rate",
     "grow_only_replay": "grow-only + replay",
     "v3": "V3 replacement",
     "v3_replay": "V3 + replay",
@@ -91,11 +93,12 @@ def sequence(rows: pd.DataFrame, rates: Mapping[str, float]) -> str:
     only, single = (
         f"{said}{_unlike(rates, *pair)}"
         for said, pair in (
-            (_only(rows), ("grow_only", "v3")),
+            (_only(rows, "grow_only"), ("grow_only", "v3")),
             (_single(rows), ("v3", "full_fine_tuning")),
         )
     )
-    sentences = (_forgetting(rows), only, single, _retired(rows), _best(rows))
+    alike = _only(rows, ALIKE) if ALIKE in measured(rows) else ""
+    sentences = (_forgetting(rows), only, alike, single, _retired(rows), _best(rows))
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
@@ -126,16 +129,16 @@ def _forgetting(rows: pd.DataFrame) -> str:
     )
 
 
-def _only(rows: pd.DataFrame) -> str:
+def _only(rows: pd.DataFrame, arm: str) -> str:
     parts = []
     for metric, split, name in (
         ("backward_transfer", ALL, "earlier skills"),
         ("retention", "unreplayed", "facts of the base"),
     ):
-        found = paired_difference(rows, metric, "grow_only", "v3", split, LAST)
+        found = paired_difference(rows, metric, arm, "v3", split, LAST)
         side = _side(found, "more", "less", "no more and no less")
         parts.append(f"{side} of the {name} ({interval_cell(found, POINTS)} points)")
-    return f"Against V3, grow-only keeps {' and '.join(parts)}."
+    return f"Against V3, {ARMS[arm]} keeps {' and '.join(parts)}."
 
 
 def _single(rows: pd.DataFrame) -> str:

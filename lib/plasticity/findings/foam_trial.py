@@ -79,7 +79,8 @@ OUTCOMES = {
     "acquired": ("skill_accuracy", ALL, ("tools", "identity", "autonomy")),
     "kept": ("accuracy", "unreplayed", ("unreplayed",)),
 }
-COMPARED = ["contrast", "asks", "outcome", "mean", "low", "high", "item_low", "item_high", "p"]
+PAIR = ["contrast", "asks", "outcome", "a", "b"]
+COMPARED = [*PAIR, "mean", "low", "high", "item_low", "item_high", "p"]
 WAY = ("full_fine_tuning", "replay_20", "ffn_replay", "reference_recipe")
 INGREDIENTS = ("replay", "freezing", "growth")
 # The cells of growth x replay x freezing: what is in them, in the order of INGREDIENTS.
@@ -229,21 +230,32 @@ def difference_by_item(rows: pd.DataFrame, a: str, b: str, splits: tuple[str, ..
     return hierarchical_interval(change.to_numpy() * weights)
 
 
-def contrasts(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
+def contrasts(rows: pd.DataFrame, ending: str = "", alike: bool = False) -> pd.DataFrame:
     """Work out the contrasts set beforehand, on one base.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``foam_trial``.
+    ending : str
+        Of the variants on one base.
+    alike : bool
+        Take the second arm of each contrast at the learning rate of the first, where that was
+        measured (the variant ends in the contrast's name); this was not set beforehand.
 
     Returns
     -------
     DataFrame
-        One row for each contrast and outcome: contrast, asks, outcome, mean, low, high (Student's
-        t, paired by seed), item_low, item_high (bootstrap over seeds and items), p, and p_holm,
-        corrected for the number of all rows.
+        One row for each contrast and outcome: contrast, asks, outcome, a, b (variants), mean, low,
+        high (Student's t, paired by seed), item_low, item_high (bootstrap over seeds and items),
+        p, and p_holm, corrected for the number of all rows.
     """
     lines = []
     for contrast, (outcome, (metric, split, splits)) in itertools.product(
         CONTRASTS, OUTCOMES.items()
     ):
         a, b = f"{contrast.a}{ending}", f"{contrast.b}{ending}"
+        b = f"{b}_{contrast.name}" if alike else b
         if not has(rows, a, b):
             continue
         first = values_by_seed(rows, metric, a, split, 0)
@@ -255,6 +267,8 @@ def contrasts(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
                 "contrast": contrast.name,
                 "asks": contrast.asks,
                 "outcome": outcome,
+                "a": a,
+                "b": b,
                 **{name: getattr(found, name) for name in ("mean", "low", "high")},
                 "item_low": items.low,
                 "item_high": items.high,
@@ -266,14 +280,13 @@ def contrasts(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
 
 
 def contrasts_said(
-    rows: pd.DataFrame, rates: Mapping[str, float], ending: str = ""
+    rows: pd.DataFrame, rates: Mapping[str, float], ending: str = "", alike: bool = False
 ) -> pd.DataFrame:
     """Set out the contrasts as texts, in points of percent; parameters as for `arms`."""
-    found = contrasts(rows, ending)
+    found = contrasts(rows, ending, alike)
     both = found["low"].gt(0) | found["high"].lt(0)
     settled = both & found["p_holm"].lt(0.05)
-    arms_of = {contrast.name: (contrast.a, contrast.b) for contrast in CONTRASTS}
-    own = [[rates[f"{arm}{ending}"] for arm in arms_of[name]] for name in found["contrast"]]
+    own = [[rates[a], rates[b]] for a, b in zip(found["a"], found["b"], strict=True)]
     answers = [
         "no" if not sure else "yes" if a == b else "yes, at unlike rates"
         for sure, (a, b) in zip(settled, own, strict=True)

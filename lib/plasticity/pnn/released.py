@@ -1,8 +1,7 @@
 """The released script's experiments, as released: its manipulations, means, rules and names.
 
 What it does is kept, faults included: an own mask for every pass, every position in the mean unless
-a quantity is of masked tokens, no intervals. Experiment 7 is `plasticity.experiments.
-pnn_gate_specificity`.
+a quantity is of masked tokens, no intervals.
 
 References
 ----------
@@ -11,7 +10,7 @@ evidence.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +31,12 @@ SUPPRESSED, RANKED = (25, 50, 75, 100), (25, 50, 75)  # percent
 RANKED_BY = 75
 SAMPLES = 5  # dimensions of each kind that the script names
 MIDDLE_STEPS = (1, 2)  # counted from 0, as in the script
+# Experiment 7: under which key the script gathers arms whose names begin alike.
+GATHERED = {
+    "dropout": "selective_suppression",
+    "noise": "noise_injection",
+    "scale": "magnitude_scaling",
+}
 
 
 @dataclass
@@ -99,12 +104,14 @@ class Reader:
         }
 
 
-def evidence(reader: Reader) -> dict:
-    """Return the results of experiments 1 to 6 and 8 to 10 under the script's keys.
+def evidence(reader: Reader, gate_changes: Mapping[str, interventions.Change]) -> dict:
+    """Return the results of the ten experiments under the script's keys.
 
     Parameters
     ----------
     reader : Reader
+    gate_changes : mapping of str to Change
+        The arms of experiment 7, under the script's names.
 
     Returns
     -------
@@ -123,6 +130,7 @@ def evidence(reader: Reader) -> dict:
         "layerwise_activity_analysis": layerwise(reader),
         "cross_token_interference": neighbours(reader),
         "gate_entropy_analysis": entropy(reader),
+        "gate_specificity": gate_specificity(reader, gate_changes),
     }
 
 
@@ -290,4 +298,17 @@ def entropy(reader: Reader) -> dict:
         "easy_lower_entropy": gap > 0,
         "entropy_difference": gap,
     }
+    return result
+
+
+def gate_specificity(reader: Reader, changes: Mapping[str, interventions.Change]) -> dict:
+    """Return experiment 7: what each change of the gate, at every step, costs."""
+    baseline = reader.scores()
+    result: dict = {"baseline": baseline}
+    for name, change in changes.items():
+        own = reader.scores(interventions.Intervention("gate", change))
+        gathered = GATHERED.get(name.partition("_")[0])
+        branch = result.setdefault(gathered, {}) if gathered else result
+        drop = baseline["accuracy"] - own["accuracy"]
+        branch[name] = {"metrics": own, "accuracy_drop": drop}
     return result

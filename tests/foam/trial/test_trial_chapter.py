@@ -209,6 +209,17 @@ def test_contrasts_find_the_effect_that_is_there_and_no_other(rows):
     assert both["item_low"] < 35 < both["item_high"] + 20
 
 
+def test_a_contrast_at_one_rate_takes_the_second_arm_at_the_rate_of_the_first(rows):
+    assert findings.contrasts(rows, alike=True).empty
+    second = rows[rows["variant"] == "full_fine_tuning"]
+    second = second.assign(variant="full_fine_tuning_C2")
+    both = pd.concat([rows, second])
+    found = findings.contrasts_said(both, RATES | {"full_fine_tuning_C2": 0.7}, alike=True)
+    assert list(found.index) == 2 * ["C2: replay"]
+    assert set(found["rates"]) == {f"{RATES['replay_20']:g}, 0.7"}
+    assert len(findings.contrasts(both)) == 2 * len(findings.CONTRASTS)  # as without it
+
+
 def test_the_way_adds_up(rows):
     found = findings.way(rows)
     for _, own in found.groupby(["base", "measure"]):
@@ -340,6 +351,9 @@ def test_the_chapter_on_sequences_says_what_its_rows_hold():
     unlike = sequence_findings.sequence(rows, rates | {"v3": 0.008})
     assert "But grow-only learns at 0.004 and V3 replacement at 0.008" in unlike
     assert unlike.count("as tuned") == 2
+    alike = rows[rows["variant"] == "grow_only"].assign(variant="grow_only_alike")
+    both = sequence_findings.sequence(pd.concat([rows, alike]), rates | {"v3": 0.008})
+    assert "Against V3, grow-only, at V3's rate keeps less of the earlier skills" in both
     assert "grow-only keeps less of the earlier skills" in said and "V3 beats" in said
     assert len(sequence_findings.table(rows, rates)) == len(SEQUENCE)
     labels = {arm: sequence_findings.ARMS[arm] for arm in sequence_findings.measured(rows)}
@@ -350,7 +364,7 @@ def test_the_chapter_on_sequences_says_what_its_rows_hold():
 
 def test_every_arm_has_a_name_on_the_page():
     assert set(findings.ARMS) == set(ARMS)
-    assert set(sequence_findings.ARMS) == set(SEQUENCE)
+    assert set(sequence_findings.ARMS) == {*SEQUENCE, sequence_findings.ALIKE}
     families = {family for _, family in findings.ARMS.values()}
     assert families <= set(plots.FAMILIES)
 

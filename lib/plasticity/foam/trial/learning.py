@@ -19,7 +19,7 @@ from plasticity.foam.trial.scoring import encode_pair, evaluating
 from plasticity.foam.trial.skills import Example
 
 IGNORED = -100
-FISHER_SAMPLES = 200
+FISHER_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
