@@ -264,6 +264,16 @@ def test_budget_is_kept():
     assert model.born == int(0.1 * 48)
 
 
+def test_no_layer_gains_more_than_its_share():
+    model = toy_growable(max_growth_ratio=None, max_growth_per_layer=3)
+    toy_train(model, toy_optimizer(model), 30)
+    gained = [int(layer.neurons.active.sum()) - layer.block.width for layer in model.layers]
+    assert max(gained) == 3 and model.born == sum(gained)
+    free = toy_growable(max_growth_ratio=None)
+    toy_train(free, toy_optimizer(free), 30)
+    assert free.born > model.born
+
+
 def test_evaluation_leaves_no_trace_bug_56():
     model = toy_growable(enable_replacement=True, train_base="ffn")
     optimizer = toy_optimizer(model)
@@ -354,6 +364,7 @@ def test_nan_losses_do_not_grow_or_stop_the_model():
         ("ema_beta", 1.0, r"must be in \[0, 1\), got 1.0"),
         ("max_growth_per_step", 0, "at least 1, got 0"),
         ("max_growth_per_step", 2.5, "whole number"),
+        ("max_growth_per_layer", 0, "at least 1, got 0"),
         ("init", "best", "must be one of .*'gradmax'.*got 'best'"),
         ("max_growth_ratio", -1, r"must be in \(0, inf\), got -1"),
         ("layers_to_transform", [7], r"in \[0, 2\), got \[7\]"),

@@ -115,6 +115,8 @@ class GrowthConfig:
         Most neurons that one layer gains in one event, at least 1.
     max_growth_ratio : float, optional
         Most parameters of newborns, relative to the feed-forward blocks; None: no limit.
+    max_growth_per_layer : int, optional
+        Most neurons that one layer gains in all, at least 1; None: no limit.
     growth_cooldown : int
         Optimizer steps between events, at least 0.
     warmup_steps : int
@@ -177,6 +179,7 @@ class GrowthConfig:
     ema_beta: float = 0.9
     max_growth_per_step: int = 10
     max_growth_ratio: float | None = 0.1
+    max_growth_per_layer: int | None = None
     growth_cooldown: int = 200
     warmup_steps: int = 100
     young_lr_multiplier: float = 2.0
@@ -199,14 +202,19 @@ class GrowthConfig:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         for name, least in AT_LEAST.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
+            self._check_whole(name, least)
+        if self.max_growth_per_layer is not None:
+            self._check_whole("max_growth_per_layer", 1)
         for name, (low, high, with_low, with_high) in RANGES.items():
             check_range(name, getattr(self, name), low, high, with_low, with_high)
         if self.max_growth_ratio is not None:
             check_range("max_growth_ratio", self.max_growth_ratio, 0, float("inf"), False)
         self._check_combinations()
+
+    def _check_whole(self, name: str, least: int) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
 
     def _check_combinations(self) -> None:
         if self.reserve_events and self.freeze_mature:

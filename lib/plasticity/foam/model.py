@@ -26,7 +26,7 @@ from plasticity.foam.stepping import (
     update_statistics,
 )
 from plasticity.foam.tied import save_tied_once
-from plasticity.foam.triggers import Clock, budget, candidates, firing
+from plasticity.foam.triggers import Clock, budget, candidates, firing, room
 
 WRAPPED = "_growable"
 
@@ -310,15 +310,16 @@ class GrowableModel(nn.Module):
         fires = firing(self.layers, self.clock, config)
         if not any(fires):
             return {}, f"trigger {config.trigger!r} does not fire"
-        room = budget(self.layers, config)
+        left = budget(self.layers, config)
         sources = {}
         for number, found in enumerate(candidates(list(self.layers), config)):
-            count = min(len(found), config.max_growth_per_step, room)
+            count = min(len(found), room(self.layers[number], config), left)
             count -= count % 2 if config.init == "pair" else 0
             if fires[number] and count > 0:
                 sources[number] = found[:count]
-                room -= count
-        return sources, "" if sources else "no candidate, or max_growth_ratio is reached"
+                left -= count
+        none = "no candidate, or max_growth_ratio or max_growth_per_layer is reached"
+        return sources, "" if sources else none
 
     def grow(self, sources: dict[int, Tensor], growth_batch=None, replay_batch=None):
         """Let neurons be born now, whatever the triggers say.

@@ -177,3 +177,11 @@ def budget(layers: nn.ModuleList, config: GrowthConfig) -> int:
     base = sum(layer.block.width for layer in layers)
     now = sum(int(layer.neurons.active.sum()) for layer in layers)
     return base + int(base * config.max_growth_ratio) - now
+
+
+def room(layer: nn.Module, config: GrowthConfig) -> int:
+    """Return how many neurons one layer may gain in this event."""
+    if config.max_growth_per_layer is None:
+        return config.max_growth_per_step
+    gained = int(layer.neurons.active.sum()) - layer.block.width
+    return min(config.max_growth_per_step, config.max_growth_per_layer - gained)

@@ -55,6 +55,12 @@ def test_batches_score_as_single_texts_do(model, tokenizer):
         assert row.margin == pytest.approx(sums[item.answer] - others, abs=1e-4)
 
 
+def test_an_empty_choice_is_named(model, tokenizer):
+    items = [MultipleChoice("Kalo is", choices, 0, "empty", "0") for choices in ("ab", ("a", ""))]
+    with pytest.raises(ValueError, match=r"choices of item 1 are \('a', ''\); allowed: no empty"):
+        scoring.score_choices(model, tokenizer, items)
+
+
 def test_choices_share_their_prompt_and_see_no_other(model, tokenizer):
     """The work grows by the choices' tokens, and a choice scores the same whatever the others."""
     choices = ("Kalo is a cat", "a cat of Kalo", "Kalo")

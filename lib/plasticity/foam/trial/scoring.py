@@ -66,7 +66,15 @@ def score_choices(
         One row for each item, in their order: item, kind, cluster, correct (the choice of highest
         sum of log-probabilities is right), correct_norm (of highest sum for each character) and
         margin (nats by which the right choice is ahead of the best wrong one).
+
+    Raises
+    ------
+    ValueError
+        If a choice is empty: it has no sum for each character.
     """
+    for number, item in enumerate(items):
+        if not all(item.choices):
+            raise ValueError(f"choices of item {number} are {item.choices}; allowed: no empty one")
     pairs = [
         encode_pair(tokenizer, item.prompt, f" {choice}")
         for item in items
