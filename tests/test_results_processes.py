@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from plasticity.companion import paths, results_measure
+from plasticity.companion import paths, provenance, results_measure
 
 pytestmark = pytest.mark.slow
 
@@ -126,18 +126,35 @@ def test_a_disk_that_is_really_full(toy, monkeypatch, tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_other_processes_start_once_a_run_is_worth_it(monkeypatch):
+@pytest.mark.parametrize(
+    ("idle", "wanted"),
+    [
+        (4, [(["short"], 1), (["long"], 1), (["third", "fourth"], 2)]),
+        (1, [(["short"], 1), (["long"], 1), (["third"], 1), (["fourth"], 1)]),  # a busy machine
+    ],
+)
+def test_other_processes_start_once_a_run_is_worth_it(monkeypatch, idle, wanted):
     asked = []
 
     def attempts(units, fresh, runtime, workers):
         asked.append((units, workers))
         yield from ((unit, None) for unit in units)
 
-    clock = iter((0.0, 0.1, 1.0, 1.0 + 2 * results_measure.START_SECONDS))
+    lasts = 2 * results_measure.START_SECONDS
+    clock = iter((0.0, 0.1, 1.0, 1.0 + lasts, 100.0, 100.0 + lasts, 200.0, 200.0 + lasts))
     monkeypatch.setattr(results_measure, "_attempts", attempts)
+    monkeypatch.setattr(results_measure.provenance, "idle_cores", lambda: idle)
     monkeypatch.setattr(results_measure.time, "perf_counter", lambda: next(clock))
     done = results_measure._attempts_until_long(
         ["short", "long", "third", "fourth"], False, None, 2
     )
     assert [unit for unit, _ in done] == ["short", "long", "third", "fourth"]
-    assert asked == [(["short"], 1), (["long"], 1), (["third", "fourth"], 2)]
+    assert asked == wanted
+
+
+def test_idle_cores_are_those_that_nobody_uses(monkeypatch):
+    cores = provenance.usable_cores()
+    monkeypatch.setattr(provenance.psutil, "cpu_count", lambda: cores)
+    for percent, idle in ((0.0, cores), (100.0, 0)):
+        monkeypatch.setattr(provenance.psutil, "cpu_percent", lambda interval, p=percent: p)
+        assert provenance.idle_cores() == idle

@@ -183,7 +183,7 @@ class Runtime:
     device: str = field(default="auto", metadata={"help": "auto, cpu or cuda"})
     workers: int = field(
         default=0,
-        metadata={"help": "processes at once; 0 = one per usable core once a run is worth it"},
+        metadata={"help": "processes at once; 0 = one per idle core once a run is worth it"},
     )
 
     def __post_init__(self) -> None:

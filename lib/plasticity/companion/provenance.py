@@ -169,6 +169,12 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def idle_cores() -> int:
+    """Return how many of the usable cores had nothing to do, in half a second."""
+    busy = psutil.cpu_percent(interval=0.5) / 100 * (psutil.cpu_count() or 1)
+    return max(0, usable_cores() - round(busy))
+
+
 def hardware(device: str) -> dict[str, Any]:
     """Return the machine a result was measured on.
 

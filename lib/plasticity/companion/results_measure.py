@@ -118,13 +118,18 @@ def measure(units: list[Unit], fresh: bool, runtime: Runtime) -> None:
 def _attempts_until_long(
     units: list[Unit], fresh: bool, runtime: Runtime, workers: int
 ) -> Iterator[tuple[Unit, Exception | None]]:
-    """Yield each unit when it is done; other processes start once one is worth their start."""
+    """Yield each unit when it is done; other processes start once one is worth their start.
+
+    And only for cores that nobody uses: a chapter that is made beside another has one to itself.
+    """
     for count, unit in enumerate(units, 1):
         started = time.perf_counter()
         yield from _attempts([unit], fresh, runtime, 1)
         if time.perf_counter() - started > START_SECONDS and units[count:]:
-            yield from _attempts(units[count:], fresh, runtime, workers)
-            return
+            free = min(workers, provenance.idle_cores())
+            if free > 1:
+                yield from _attempts(units[count:], fresh, runtime, free)
+                return
 
 
 def _attempts(
