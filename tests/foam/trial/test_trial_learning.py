@@ -81,7 +81,7 @@ KINDS = "full_fine_tuning replay_1 replay_20 ffn_replay growth_freeze joint self
 
 
 @pytest.mark.parametrize("name", KINDS.split())
-def test_every_arm_processes_as_many_tokens(name):
+def test_every_arm_processes_as_many_tokens_bug_80(name):
     learnt = taught(name)
     total = SCHEDULE.steps * SCHEDULE.tokens_per_step
     longest = 30  # rows of replay are joined
@@ -108,7 +108,7 @@ def test_new_rows_come_in_the_same_order_with_and_without_replay():
     assert len(mixed) < len(plain) and plain[: len(mixed)] == mixed
 
 
-def test_a_run_repeats_itself_and_leaves_the_global_generator_alone():
+def test_a_run_repeats_itself_and_leaves_the_global_generator_alone_bug_79():
     torch.manual_seed(5)
     state = torch.get_rng_state()
     first, again, other = taught("growth_freeze"), taught("growth_freeze"), taught("base", seed=2)

@@ -37,7 +37,7 @@ def plain_scores(model, tokenizer, item: MultipleChoice) -> np.ndarray:
     return np.array(sums)
 
 
-def test_batches_score_as_single_texts_do(model, tokenizer):
+def test_batches_score_as_single_texts_do_bug_76(model, tokenizer):
     items = [
         *probes.fact_questions(WORLD, "replayed")[:20],
         *probes.cloze_questions(world.stories(WORLD, 10, 7)),
@@ -85,7 +85,7 @@ def test_choices_share_their_prompt_and_see_no_other(model, tokenizer):
     assert margin == pytest.approx(min(pairs), abs=1e-4)
 
 
-def test_a_context_gives_its_last_spaces_to_the_continuation(tokenizer):
+def test_a_context_gives_its_last_spaces_to_the_continuation_bug_75(tokenizer):
     bare = scoring.encode_pair(tokenizer, "The pet of Kalo is", " cat")
     spaced = scoring.encode_pair(tokenizer, "The pet of Kalo is ", "cat")
     assert bare == spaced
@@ -107,7 +107,7 @@ class Favourite(torch.nn.Module):
         return type("Output", (), {"logits": self.scores.expand(shape)})()
 
 
-def test_accuracy_by_characters_counts_characters_not_tokens(tokenizer):
+def test_accuracy_by_characters_counts_characters_not_tokens_bug_74(tokenizer):
     long, short = ".................................", "!"
     items = [MultipleChoice("x", (short, long), 1, "made", "0")]
     favourite = tokenizer.encode(f" {short}")[0]
@@ -141,13 +141,24 @@ def test_answers_do_not_depend_on_the_batch(model, tokenizer):
     assert any(len(set(text)) > 3 for text in together)
 
 
-def test_scoring_leaves_a_model_in_its_mode(model, tokenizer):
+def test_scoring_drops_nothing_out_and_leaves_a_model_in_its_mode_bug_77(model, tokenizer):
+    def scored():
+        questions = probes.fact_questions(WORLD, "replayed")[:9]
+        return (
+            scoring.generate(model, tokenizer, ["User:"], 4),
+            scoring.score_choices(model, tokenizer, questions)["margin"].tolist(),
+            scoring.text_loss(model, tokenizer, ["The cat."]),
+        )
+
+    plain = scored()
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.9
     model.train()
-    scoring.generate(model, tokenizer, ["User:"], 2)
-    scoring.score_choices(model, tokenizer, probes.fact_questions(WORLD, "replayed")[:2])
-    scoring.text_loss(model, tokenizer, ["The cat."])
+    assert scored() == plain
     assert model.training
     model.eval()
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.0
 
 
 def test_skills_are_scored_item_by_item(model, tokenizer):

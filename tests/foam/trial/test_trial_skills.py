@@ -119,7 +119,7 @@ def test_the_references_items_are_ten_five_and_five_that_ask_for_something_new()
         '{"tool": "timer", "args": {"minutes": 5}',
     ],
 )
-def test_what_is_not_exactly_one_call_is_refused(text):
+def test_what_is_not_exactly_one_call_is_refused_bug_78(text):
     assert parse_call(text) is None
 
 
