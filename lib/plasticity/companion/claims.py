@@ -23,6 +23,9 @@ from plasticity.companion.yaml_files import read_yaml
 KINDS = ("number", "direction", "mechanism", "negative", "figure", "promise")
 SCALES = ("any", "laptop", "paper")
 COMPARED = ("number", "half_width", "sequence")  # rules that compare with the row's value
+UNMEASURED = ("stated", "shipped")  # rules that look at no rows
+# The fields that a rule cannot do without, where they are not experiment, metric and variant.
+NEEDED = {"stated": ("reason",), "shipped": ("files",), "exported": ("experiment",)}
 VERDICTS = (
     "reproduced",
     "reproduced and exceeded",
@@ -110,21 +113,15 @@ class Claim:
     def __post_init__(self):
         self._require("kind", self.kind, KINDS)
         self._require("scale", self.scale, SCALES)
-        self._require("rule", self.rule, (*RULES, "stated", "shipped"))
+        self._require("rule", self.rule, (*RULES, *UNMEASURED))
         if self.kind == "negative":
             self._require("rule of a negative", self.rule, ("check", "stated"))
-        if self.rule == "stated":
-            if not self.reason.strip():
-                raise self._error("rule 'stated' needs a reason")
-            return
-        if self.rule == "shipped":
-            if not self.files:
-                raise self._error("rule 'shipped' needs files")
-            return
-        needed = ("experiment",) if self.rule == "exported" else ("experiment", "metric", "variant")
-        for name in needed:
-            if not getattr(self, name):
+        for name in NEEDED.get(self.rule, ("experiment", "metric", "variant")):
+            value = getattr(self, name)
+            if not value or (isinstance(value, str) and not value.strip()):
                 raise self._error(f"rule {self.rule!r} needs {name}")
+        if self.rule in UNMEASURED:
+            return
         if not isinstance(self.band, int | float) or not 0 <= self.band < 1:
             raise self._error(f"tolerance is {self.tolerance!r}; allowed: 0 up to 1 (relative)")
         if self.rule != "sequence" and (tuple in map(type, (self.split, self.step, self.value))):
