@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +132,27 @@ def test_states_follow_position_sentence_and_quotes():
 def test_settings_out_of_range_are_named(module, changes, message):
     with pytest.raises(ValueError, match=message):
         module.Config.from_dict(changes)
+
+
+def test_more_stories_than_the_benchmark_has_come_from_the_whole_corpus(monkeypatch):
+    texts = [f"Tom saw {number} dogs." for number in range(story_model.BENCH_STORIES + 10)]
+    corpus = {
+        name: Dataset.from_dict({"text": part})
+        for name, part in (("train", texts), ("validation", ["Tom ran."]))
+    }
+    benchmark = {"train": {"text": 10 * ["tom saw a dog ."]}, "test": {"text": ["tom ran ."]}}
+    tables = {story_model.REAL: corpus, story_model.BENCH: benchmark}
+    monkeypatch.setattr(story_model.data, "load", tables.__getitem__)
+    count = story_model.BENCH_STORIES + 5
+    config = story_model.Config(stories=count, words=8)
+    assert story_model.datasets(config) == (story_model.BENCH, story_model.REAL)
+    given = story_model.stories(config)
+    assert len(given.train) == count and len(given.scored) == 1 and len(given.vocabulary) == 8
+    few = story_model.Config(stories=3, words=8)
+    assert len(story_model.stories(few).train) == 3
+    assert story_model.datasets(few) == (story_model.BENCH,)
+    with pytest.raises(ValueError, match="stories, of those that tinystories has, is 3000"):
+        story_model.stories(story_model.Config(stories=3000, words=8))
 
 
 def test_the_source_contradicts_its_own_headline():

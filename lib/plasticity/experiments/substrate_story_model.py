@@ -30,6 +30,7 @@ from plasticity.substrate.domains.stories.telling import cloze, tell
 from plasticity.substrate.domains.stories.text import UNKNOWN, Stream, Vocabulary, words_of
 
 BENCH, REAL, SAMPLED = "tinystories_bench", "tinystories", "stories_sampled"
+BENCH_STORIES = 2665  # stories that the benchmark trains on
 HELD = 0.1  # share of the training stories, the last, that settings are chosen on
 CLOZES = 500
 TOPS = (1, 5, 10)
@@ -46,7 +47,7 @@ class Config(ExperimentConfig):
 
     model: str = setting("graph", "graph or kneser_ney")
     split: str = setting("validation", "what is scored: validation (last tenth of train) or test")
-    stories: int = setting(0, "training stories, the first of them; 0 for all")
+    stories: int = setting(0, "training stories, the first of them; 0: all of the benchmark's")
     sampled: int = setting(0, "sampled stories to train on besides; the reference has none")
     learnt: int = setting(0, "stories that the weights are learnt from; 0 for all")
     passes: int = setting(1, "times that each of them is read")
@@ -84,7 +85,8 @@ class Config(ExperimentConfig):
 
 def datasets(config: Config) -> tuple[str, ...]:
     """Return the names of the datasets that a run reads."""
-    return (BENCH, SAMPLED) if config.sampled else (BENCH,)
+    more = (REAL,) if config.stories > BENCH_STORIES else ()
+    return (BENCH, *more, *((SAMPLED,) if config.sampled else ()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,16 +99,10 @@ class Stories:
 
 
 def stories(config: Config) -> Stories:
-    """Load the stories of a config."""
+    """Load the stories of a config: the benchmark's, or more than it has from the whole corpus."""
     bench = data.load(BENCH)
-    train = [line.split() for line in bench["train"]["text"]]  # cut into words already
-    held = round(len(train) * HELD)
-    if config.split == "test":
-        scored = [line.split() for line in bench["test"]["text"]]
-    else:
-        train, scored = train[:-held], train[-held:]
-    check_range("stories, of those to train on,", config.stories, 0, len(train))
-    train, scored = train[: config.stories or None], scored[: config.scored or None]
+    whole = config.stories > BENCH_STORIES
+    train, scored = _of_the_corpus(config) if whole else _of_the_benchmark(config, bench)
     if config.sampled:
         sampled = data.load(SAMPLED)["train"]["text"][: config.sampled]
         train += [words_of(text) for text in sampled]
@@ -115,6 +111,27 @@ def stories(config: Config) -> Stories:
     else:
         vocabulary = Vocabulary(bench["vocabulary"]["text"])
     return Stories(vocabulary, *([vocabulary.numbers(s) for s in part] for part in (train, scored)))
+
+
+def _of_the_benchmark(config: Config, bench) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the words of stories to train on and to score, which are cut already."""
+    train = [line.split() for line in bench["train"]["text"]]
+    held = round(len(train) * HELD)
+    if config.split == "test":
+        scored = [line.split() for line in bench["test"]["text"]]
+    else:
+        train, scored = train[:-held], train[-held:]
+    check_range("stories, of those to train on,", config.stories, 0, len(train))
+    return train[: config.stories or None], scored[: config.scored or None]
+
+
+def _of_the_corpus(config: Config) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the words of stories to train on and to score; the Hub has some two millions."""
+    table = data.load(REAL)
+    check_range(f"stories, of those that {REAL} has,", config.stories, 0, len(table["train"]))
+    train, scored = table["train"]["text"], table[config.split]["text"]
+    cut = train[: config.stories], scored[: config.scored or None]
+    return tuple([words_of(text) for text in part] for part in cut)
 
 
 def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:

@@ -36,6 +36,7 @@ ABLATIONS = {
 }
 # By profile, the arm that parts are taken from has 500 stories or all that are real.
 _SIZES = ("scale_500", "validation", "scale_1000", "scale_real", "scale_5000", "scale_all")
+_SIZES += ("scale_5k", "scale_30k", "scale_100k")  # from the Hub
 SCALING = {
     "graph": _SIZES,
     "Kneser-Ney, order 5": tuple(f"{size}_kneser_ney" for size in _SIZES),
