@@ -1,6 +1,7 @@
 """What the chapter on the three skills says, made from the numbers and from the source's claims."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from scipy import stats
@@ -29,6 +30,30 @@ ARC = {"ARC-Easy": "foam-arc-easy", "ARC-Challenge": "foam-arc-challenge"}
 ARC_ITEMS = 200  # the README's figures are all multiples of half a percent
 ACQUIRED = 95.0  # percent that plain fine-tuning must reach for the skills to be learnable
 ALPHA = 0.05
+
+
+def distinct(tests: Mapping[str, Sequence]) -> pd.DataFrame:
+    """Count the questions of each kind in the tests, and how many of them differ.
+
+    Parameters
+    ----------
+    tests : mapping of str to sequence of Example
+        By skill.
+
+    Returns
+    -------
+    DataFrame
+        Index the question; columns items and distinct.
+    """
+    lines = [
+        (QUESTIONS[f"{skill} {example.kind}"], example.prompt)
+        for skill, examples in tests.items()
+        for example in examples
+    ]
+    prompts = pd.DataFrame(lines, columns=["question", "prompt"]).groupby("question", sort=False)
+    counts = prompts["prompt"].agg(["size", "nunique"]).rename_axis(None)
+    order = [question for question in QUESTIONS.values() if question in counts.index]
+    return counts.set_axis(["items", "distinct"], axis=1).loc[order]
 
 
 def exact_interval(right: float, count: float) -> Interval:

@@ -188,6 +188,17 @@ def test_impossible_counts_are_refused(right, count):
         findings.exact_interval(right, count)
 
 
+def test_questions_that_come_up_twice_are_told():
+    small = world.build_world(entities=16)
+    examples = skill_examples(small, "tools", "test")
+    found = findings.distinct({"tools": [*examples, examples[0]]})
+    assert list(found.index) == [
+        findings.QUESTIONS[f"tools {kind}"] for kind in ("arguments", "templates", "negatives")
+    ]
+    assert found["items"].sum() == len(examples) + 1
+    assert found["distinct"].sum() == len({(e.kind, e.prompt) for e in examples})
+
+
 def test_the_sources_arc_is_not_told_apart_from_no_change():
     change = findings.arc().set_index(["test", "when"]).loc[("ARC-Easy", "change")]
     claim = next(own for own in claims.load() if own.id == "foam-arc-easy")
