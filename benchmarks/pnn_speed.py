@@ -15,12 +15,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop", choices=profiles.names())
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument(
+        "--size", default="small", choices=profiles.SIZES, help="reference: half precision, a GPU"
+    )
     arguments = parser.parse_args()
     study = results.run(
         "pnn_speed",
-        profiles.configs("pnn_speed", arguments.profile),
+        profiles.configs("pnn_speed", arguments.profile, arguments.size),
         [0],
         profile=arguments.profile,
+        size=arguments.size,
         fresh=True,
         runtime=Runtime(device=arguments.device, workers=1),
     )

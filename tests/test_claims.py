@@ -2,6 +2,7 @@ import dataclasses
 import subprocess
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -405,6 +406,25 @@ def test_the_ledger_reads_finished_results(monkeypatch, tmp_path):
     assert (first["mean"], first["low"], first["high"]) == (40, 40, 40)
     (tmp_path / "committed" / "e").mkdir(parents=True)
     assert ledger([one])["profile"].tolist() == ["paper"]
+
+
+@pytest.mark.parametrize("listed", ["{}", "{variants: {large: {}}}"])
+def test_what_a_larger_size_does_not_enlarge_is_not_of_that_size(monkeypatch, tmp_path, listed):
+    monkeypatch.setattr(paths, "PROFILES", tmp_path)
+    monkeypatch.setattr(claims.profiles, "configs", lambda _, __, size: configs[size])
+    text = f"seeds: 3\nexperiments: {{pnn_model: {{}}}}\nreference: {{pnn_model: {listed}}}"
+    (tmp_path / "paper.yaml").write_text(text)
+    (tmp_path / "laptop.yaml").write_text("seeds: 3\nexperiments: {e: {}}")
+    same, large = SimpleNamespace(variant="same"), SimpleNamespace(variant="large")
+    configs = {"small": [same], "reference": [same, large]}
+    stored = pd.concat(measured([40] * 5).assign(variant=name) for name in ("same", "large"))
+    monkeypatch.setattr(results, "load", lambda *_: results.Study(rows=stored, provenance=[]))
+    monkeypatch.setattr(paths, "PAPER_RESULTS", tmp_path / "committed")
+    (tmp_path / "committed" / "pnn_model").mkdir(parents=True)
+    found = claims.recorded("pnn_model")
+    of_one_size = {"same", "large"} if listed == "{}" else {"large"}
+    assert set(found["reference"]["variant"]) == of_one_size
+    assert set(found["paper"]["variant"]) == {"same", "large"}
 
 
 def test_the_whole_ledger_without_results(monkeypatch, tmp_path):

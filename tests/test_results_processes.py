@@ -152,9 +152,9 @@ def test_other_processes_start_once_a_run_is_worth_it(monkeypatch, idle, wanted)
     assert asked == wanted
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
 def test_idle_cores_are_those_that_nobody_uses(monkeypatch):
-    cores = provenance.usable_cores()
-    monkeypatch.setattr(provenance.psutil, "cpu_count", lambda: cores)
-    for percent, idle in ((0.0, cores), (100.0, 0)):
-        monkeypatch.setattr(provenance.psutil, "cpu_percent", lambda interval, p=percent: p)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 2})
+    for percents, idle in (([100, 0, 4, 100], 2), ([0, 100, 0, 0], 1), ([0, 100, 100, 0], 0)):
+        monkeypatch.setattr(provenance.psutil, "cpu_percent", lambda p=percents, **_: p)
         assert provenance.idle_cores() == idle

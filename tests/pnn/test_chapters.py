@@ -160,6 +160,10 @@ def test_findings_say_who_is_ahead_and_who_is_still_on_the_plateau():
     assert "plateau in 3 of 3 seeds" in text
     assert "4-layer BERT with PNN's losses is" in text
     assert "in each of 3 seeds: **PNN, 4-layer BERT with PNN's losses, PNN at" in text
+    uneven = rows[(rows["variant"] != "pnn") | (rows["seed"] == rows["seed"].min())]
+    assert "in each of 1 to 3 seeds: **PNN, " in findings.refinement(uneven, plots.LABELS)
+    assert findings.shared_seeds(uneven)["seed"].nunique() == 1
+    assert len(findings.shared_seeds(rows)) == len(rows)
     assert "no difference can be told" in text
     assert "At BERT's compute: PNN at BERT's compute minus 12-layer BERT is" in text
     assert "PNN reads out 5.0 → 21.0" in text
@@ -170,7 +174,7 @@ def test_how_far_a_study_is_from_the_paper_is_said():
     rows = pd.DataFrame({"variant": ["pnn"], "metric": ["tokens"], "value": [1_920_000.0]})
     said = findings.distance(rows, 64)
     assert "1,920,000 tokens at width 64, 0.1 % of the 1,920,000,000" in said
-    assert "No model of the paper's size was trained." in said
+    assert "No model of this study is of the paper's size." in said
     assert "No model" not in findings.distance(rows, 768)
 
 

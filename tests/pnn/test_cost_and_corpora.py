@@ -1,5 +1,7 @@
 """What a step costs, and arms scored on a second corpus."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 import torch
@@ -70,13 +72,15 @@ def test_the_papers_pair_is_held_against_its_own_times(speed):
     own = speed.assign(variant="paper_models")
     ratios = (own["metric"] == "time_ratio") & (own["split"] == "masked_step")
     own["value"] = own["value"].mask(ratios, 0.5)
+    own = pd.concat([own, own.assign(seed=1)])
+    assert list(findings.training(own, 10**9).index) == ["PNN", "12-layer BERT"]
     text = findings.papers_pair(own, _papers_models())
     assert "both heads on hidden tokens: **0.50** times as long" in text
     assert text.count("- Against") == 2
     assert "make it 1.09 times as long" in text  # 269.5 / 248.2
 
 
-def test_every_model_has_layers_to_compile():
+def test_every_model_has_layers_to_compile(monkeypatch):
     config = pnn_speed.Config(
         hidden_size=8, num_attention_heads=2, intermediate_size=8, bert_intermediate_size=8,
         vocab_size=20, sequence_length=4, num_hidden_layers=3,
@@ -86,6 +90,11 @@ def test_every_model_has_layers_to_compile():
         for name in ("pnn", "bert", "stock", "albert")
     }
     assert counts == {"pnn": 1, "bert": 3, "stock": 3, "albert": 1}
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    for name in counts:
+        pnn_speed._model(dataclasses.replace(config, compile_blocks=True), name, 0, "cpu")
+    assert len(compiled) == sum(counts.values())
 
 
 @pytest.mark.parametrize("comparison", ["blocks", "masked_step"])

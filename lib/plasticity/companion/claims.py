@@ -379,8 +379,20 @@ def recorded(experiment: str) -> dict[str, pd.DataFrame]:
             study = results.load(experiment, profile, size)
             sources = {data["source"] for each in study.provenance for data in each["datasets"]}
             if "sample" not in sources:  # a sample shows that the code works, and decides nothing
-                found[level] = study.rows
+                found[level] = study.rows[~study.rows["variant"].isin(_not_of(level, experiment))]
     return found
+
+
+def _not_of(level: str, experiment: str) -> set[str]:
+    """Return the variants that a level lists but does not enlarge: those are of the size below.
+
+    An experiment that has one size for all levels is listed there without any settings.
+    """
+    profile, size, _ = LEVELS[level]
+    if size == "small" or not profiles.listed(profile, size)[experiment]:
+        return set()
+    own, small = (profiles.configs(experiment, profile, each) for each in (size, "small"))
+    return {config.variant for config in own if config in small}
 
 
 def notebook_of(experiment: str) -> str | None:

@@ -171,8 +171,10 @@ def usable_cores() -> int:
 
 def idle_cores() -> int:
     """Return how many of the usable cores had nothing to do, in half a second."""
-    busy = psutil.cpu_percent(interval=0.5) / 100 * (psutil.cpu_count() or 1)
-    return max(0, usable_cores() - round(busy))
+    busy = psutil.cpu_percent(interval=0.5, percpu=True)
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    usable = affinity(0) if affinity else range(len(busy))
+    return round(sum(1 - busy[core] / 100 for core in usable))
 
 
 def hardware(device: str) -> dict[str, Any]:

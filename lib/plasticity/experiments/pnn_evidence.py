@@ -57,7 +57,7 @@ class Config(pnn_refinement.Config):
 
 
 def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:
-    """Do nine experiments on one model.
+    """Do the experiments on one model.
 
     Parameters
     ----------

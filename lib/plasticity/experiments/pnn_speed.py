@@ -7,6 +7,7 @@ which reads out every position. Then blocks and step against transformers' ALBER
 share one set of weights as PNN's steps do.
 """
 
+import gc
 import math
 import multiprocessing
 import statistics
@@ -74,7 +75,7 @@ def datasets(config: Config) -> tuple[str, ...]:
 
 
 def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:
-    """Time both models in turns, and take the peak memory of each in a process of its own.
+    """Time both models in turns, and take the peak memory of each.
 
     Parameters
     ----------
@@ -264,12 +265,9 @@ def _in_turns(works: dict[str, Callable], repeats: int) -> dict[str, list[float]
 
 def _memory_rows(config: Config, seed: int, device: str) -> list[tuple]:
     """Return the peak memory of whole steps; on a CPU each in a process that does nothing else."""
-    import torch
-
     peaks, rows = {}, []
     for name in ("pnn", "bert", "stock", "albert"):
         if _device(device) == "cuda":  # which counts what is allocated, not what a process holds
-            torch.cuda.empty_cache()
             peaks[name] = _peak_on_gpu(config, name, seed)
         else:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -285,6 +283,8 @@ def _memory_rows(config: Config, seed: int, device: str) -> list[tuple]:
 def _peak_on_gpu(config: Config, name: str, seed: int) -> float:
     import torch
 
+    gc.collect()  # what was timed before
+    torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     work = _work(config, "step", name, seed, "cuda")
     work()

@@ -99,7 +99,7 @@ class Stories:
 
 
 def stories(config: Config) -> Stories:
-    """Load the stories of a config: the benchmark's, or more than it has from the whole corpus."""
+    """Load the stories of a config: the benchmark's, or more than it has from the corpus."""
     bench = data.load(BENCH)
     whole = config.stories > BENCH_STORIES
     train, scored = _of_the_corpus(config) if whole else _of_the_benchmark(config, bench)
@@ -126,7 +126,7 @@ def _of_the_benchmark(config: Config, bench) -> tuple[list[list[str]], list[list
 
 
 def _of_the_corpus(config: Config) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the words of stories to train on and to score; the Hub has some two millions."""
+    """Return the words of stories to train on and to score; the Hub has hundreds of thousands."""
     table = data.load(REAL)
     check_range(f"stories, of those that {REAL} has,", config.stories, 0, len(table["train"]))
     train, scored = table["train"]["text"], table[config.split]["text"]

@@ -97,7 +97,7 @@ def sequence(rows: pd.DataFrame, rates: Mapping[str, float]) -> str:
             (_single(rows), ("v3", "full_fine_tuning")),
         )
     )
-    alike = _only(rows, ALIKE) if ALIKE in measured(rows) else ""
+    alike = f"{_only(rows, ALIKE)} This was not set beforehand." if ALIKE in measured(rows) else ""
     sentences = (_forgetting(rows), only, alike, single, _retired(rows), _best(rows))
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
@@ -162,7 +162,7 @@ def _retired(rows: pd.DataFrame) -> str:
 
 def _best(rows: pd.DataFrame) -> str:
     """Say which arm without old data comes nearest to both ends."""
-    without = [arm for arm in measured(rows) if "replay" not in arm]
+    without = [arm for arm in measured(rows) if "replay" not in arm and arm != ALIKE]
     scores = {
         arm: (
             _interval(rows, "skill_accuracy", arm, ALL, LAST).mean,

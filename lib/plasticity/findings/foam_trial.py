@@ -96,6 +96,12 @@ CELLS = {
 }
 
 
+EFFECTS = (
+    "Mean effects over all combinations of the other two, of the seeds that all eight arms share, "
+    "each arm as tuned: where rates differ, so may what they do."
+)
+
+
 def has(rows: pd.DataFrame, *variants: str) -> bool:
     """Tell whether all of some variants were measured."""
     return set(variants) <= set(rows["variant"].unique())

@@ -276,11 +276,23 @@ def distance(rows: pd.DataFrame, hidden_size: int) -> str:
         f"{100 * tokens / wanted:.1f} % of the {wanted:,} of its fifteen epochs at width "
         f"{TABLE_2['hidden_size']}. "
         + (
-            "No model of the paper's size was trained."
+            "No model of this study is of the paper's size."
             if hidden_size < TABLE_2["hidden_size"]
             else "The models are of the paper's size."
         )
     )
+
+
+def shared_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the seeds that every arm has, so that their means are of the same runs.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of several variants.
+    """
+    own = rows.groupby("variant")["seed"].unique().map(set)
+    return rows[rows["seed"].isin(set.intersection(*own) if len(own) else set())]
 
 
 def worst_seeds(rows: pd.DataFrame) -> pd.Series:
@@ -298,11 +310,12 @@ def worst_seeds(rows: pd.DataFrame) -> pd.Series:
 def _standing(rows: pd.DataFrame, worst: pd.Series, labels: Mapping[str, str]) -> str:
     clear = worst.index[worst >= CLEAR_OF_PLATEAU]
     named = ", ".join(labels.get(name, name) for name in clear) or "no arm"
-    seeds = rows["seed"].nunique()
+    counts = rows.groupby("variant")["seed"].nunique()
+    span = " to ".join(dict.fromkeys((str(counts.min()), str(counts.max()))))
+    where = f"each of {span} seeds" if counts.max() > 1 else "its one seed"
     return (
-        f"Clear of the constant guess by {CLEAR_OF_PLATEAU:.0f} points or more in "
-        f"{f'each of {seeds} seeds' if seeds > 1 else 'its one seed'}: **{named}**. Accuracies are "
-        "put in a ratio only between arms that are."
+        f"Clear of the constant guess by {CLEAR_OF_PLATEAU:.0f} points or more in {where}: "
+        f"**{named}**. Accuracies are put in a ratio only between arms that are."
     )
 
 

@@ -111,14 +111,15 @@ def training(rows: pd.DataFrame, train_tokens: int) -> pd.DataFrame:
     lines = {}
     for variant, how in PAPER_MODELS.items():
         own = rows[rows["variant"] == variant]
-        peaks = own[own["metric"] == "peak_bytes"].set_index("split")["value"]
+        peaks = own[own["metric"] == "peak_bytes"].groupby("split")["value"].max()
         for model, name in MODELS.items() if len(own) else ():
             step = own[own["split"] == f"masked_step/{model}"].set_index("metric")["value"]
-            rate = step["tokens_per_second"].item()
+            names = ("tokens_per_second", "step_flops", "step_seconds")
+            rate, flops, seconds = (np.median(step[name]) for name in names)
             lines[name + how] = {
                 "tokens/s": f"{rate:,.0f}",
                 "peak memory, GB": f"{peaks[model] / 1e9:.1f}",
-                "TFLOP/s": f"{step['step_flops'] / step['step_seconds'].median() / 1e12:,.2f}",
+                "TFLOP/s": f"{flops / seconds / 1e12:,.2f}",
                 "the paper's tokens would take, hours": f"{train_tokens / rate / 3600:,.1f}",
             }
     return pd.DataFrame.from_dict(lines, orient="index")
@@ -146,12 +147,13 @@ def papers_pair(rows: pd.DataFrame, model_rows: pd.DataFrame) -> str:
             if own.empty:
                 continue
             values = own.set_index("metric")["value"]
+            flops, memory = (np.median(values[name]) for name in ("flop_ratio", "memory_ratio"))
             ratio = bootstrap_interval(values["time_ratio"], statistic=np.median)
             times = cell(ratio.mean, ratio.low, ratio.high, "{:.2f}")
             lines.append(
                 f"- Against {against}{how}: **{times}** times as long a step, "
-                f"{values['flop_ratio']:.2f} times the operations, "
-                f"{values['memory_ratio']:.2f} times the memory."
+                f"{flops:.2f} times the operations, "
+                f"{memory:.2f} times the memory."
             )
     source = minutes["as_released"] / minutes["bert"]
     lines.append(f"- The paper's own training times make it {source:.2f} times as long.")

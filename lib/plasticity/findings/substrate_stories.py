@@ -36,7 +36,16 @@ ABLATIONS = {
 }
 # By profile, the arm that parts are taken from has 500 stories or all that are real.
 _SIZES = ("scale_500", "validation", "scale_1000", "scale_real", "scale_5000", "scale_all")
-_SIZES += ("scale_5k", "scale_30k", "scale_100k")  # from the Hub
+# On stories of the Hub: other words and other held-out stories than the rest.
+HUB = {
+    f"scale_{size}{ending}": f"{stories} stories, {words} words: {name}"
+    for size, stories, words in (
+        ("5k", "5,000", "2,500"),
+        ("30k", "30,000", "4,000"),
+        ("100k", "100,000", "6,000"),
+    )
+    for ending, name in (("", "graph"), ("_kneser_ney", "Kneser-Ney, order 5"))
+}
 SCALING = {
     "graph": _SIZES,
     "Kneser-Ney, order 5": tuple(f"{size}_kneser_ney" for size in _SIZES),
