@@ -35,6 +35,7 @@ def verdict(rows: pd.DataFrame) -> str:
     for ending in bases(rows):
         sentences += [_decomposed(rows, ending), _level(rows, ending), _share(rows, ending)]
         sentences += [*_goal(rows, ending), _recipes(rows, ending), _kept(rows, ending)]
+        sentences.append(_at_one_rate(rows, ending))
     sentences.append(_jumps(rows))
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
@@ -158,6 +159,22 @@ def _kept(rows: pd.DataFrame, ending: str) -> str:
     return (
         f"By the margin set beforehand (the whole interval above -{MARGIN:.0f} points), the facts "
         f"that nobody replays are retained by: {who}.{rest}"
+    )
+
+
+def _at_one_rate(rows: pd.DataFrame, ending: str) -> str:
+    """Say which contrasts are settled where both arms learn at the rate of the first."""
+    found = contrasts(rows, ending, alike=True)
+    if found.empty:
+        return ""
+    sure = found[(found["low"].gt(0) | found["high"].lt(0)) & found["p_holm"].lt(0.05)]
+    named = [
+        f"{line.contrast}, {line.outcome} ({line.mean:+.1f} points)" for line in sure.itertuples()
+    ]
+    asked = ", ".join(dict.fromkeys(found["contrast"]))
+    return (
+        f"Arms tuned to unlike rates, compared again at one rate, which was not set beforehand "
+        f"({asked}): settled is {'; '.join(named) or 'nothing'}."
     )
 
 

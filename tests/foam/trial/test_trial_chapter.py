@@ -218,6 +218,10 @@ def test_a_contrast_at_one_rate_takes_the_second_arm_at_the_rate_of_the_first(ro
     assert list(found.index) == 2 * ["C2: replay"]
     assert set(found["rates"]) == {f"{RATES['replay_20']:g}, 0.7"}
     assert len(findings.contrasts(both)) == 2 * len(findings.CONTRASTS)  # as without it
+    said = conclusions.verdict(both)
+    assert "(C2): settled is C2, kept (+3" in said and "at one rate" not in conclusions.verdict(
+        rows
+    )
 
 
 def test_the_way_adds_up(rows):
