@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -163,18 +163,21 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def _cores() -> Collection[int]:
+    """Return the numbers of the cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return affinity(0) if affinity else range(os.cpu_count() or 1)
+
+
 def usable_cores() -> int:
     """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return len(_cores())
 
 
 def idle_cores() -> int:
     """Return how many of the usable cores had nothing to do, in half a second."""
     busy = psutil.cpu_percent(interval=0.5, percpu=True)
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    usable = affinity(0) if affinity else range(len(busy))
-    return round(sum(1 - busy[core] / 100 for core in usable))
+    return round(sum(1 - busy[core] / 100 for core in _cores()))
 
 
 def hardware(device: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ ARMS = {
     "ffn_only": "FFN only",
     "lora": "LoRA",
     "grow_only": "grow-only",
-    "grow_only_alike": "grow-only, at V3's rate",
+    ALIKE: "grow-only, at V3's rate",
     "grow_only_replay": "grow-only + replay",
     "v3": "V3 replacement",
     "v3_replay": "V3 + replay",

@@ -254,7 +254,8 @@ def contrasts(rows: pd.DataFrame, ending: str = "", alike: bool = False) -> pd.D
     DataFrame
         One row for each contrast and outcome: contrast, asks, outcome, a, b (variants), mean, low,
         high (Student's t, paired by seed), item_low, item_high (bootstrap over seeds and items),
-        p, and p_holm, corrected for the number of all rows.
+        p, p_holm, corrected for the number of all rows, and settled: the interval over seeds leaves
+        out 0 and p_holm is below 0.05.
     """
     lines = []
     for contrast, (outcome, (metric, split, splits)) in itertools.product(
@@ -282,7 +283,9 @@ def contrasts(rows: pd.DataFrame, ending: str = "", alike: bool = False) -> pd.D
             }
         )
     table = pd.DataFrame(lines, columns=COMPARED)
-    return table.assign(p_holm=holm(table["p"]) if len(table) else [])
+    table = table.assign(p_holm=holm(table["p"]) if len(table) else [])
+    beyond = table["low"].gt(0) | table["high"].lt(0)
+    return table.assign(settled=beyond & table["p_holm"].lt(0.05))
 
 
 def contrasts_said(
@@ -290,12 +293,10 @@ def contrasts_said(
 ) -> pd.DataFrame:
     """Set out the contrasts as texts, in points of percent; parameters as for `arms`."""
     found = contrasts(rows, ending, alike)
-    both = found["low"].gt(0) | found["high"].lt(0)
-    settled = both & found["p_holm"].lt(0.05)
     own = [[rates[a], rates[b]] for a, b in zip(found["a"], found["b"], strict=True)]
     answers = [
         "no" if not sure else "yes" if a == b else "yes, at unlike rates"
-        for sure, (a, b) in zip(settled, own, strict=True)
+        for sure, (a, b) in zip(found["settled"], own, strict=True)
     ]
     return pd.DataFrame(
         {

@@ -167,9 +167,9 @@ def _at_one_rate(rows: pd.DataFrame, ending: str) -> str:
     found = contrasts(rows, ending, alike=True)
     if found.empty:
         return ""
-    sure = found[(found["low"].gt(0) | found["high"].lt(0)) & found["p_holm"].lt(0.05)]
     named = [
-        f"{line.contrast}, {line.outcome} ({line.mean:+.1f} points)" for line in sure.itertuples()
+        f"{line.contrast}, {line.outcome} ({line.mean:+.1f} points)"
+        for line in found[found["settled"]].itertuples()
     ]
     asked = ", ".join(dict.fromkeys(found["contrast"]))
     return (
