@@ -1,11 +1,13 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from plasticity.companion import claims, notebooks, paths, results_files
+from plasticity.companion import claims, notebooks, paths, results, results_files
 from plasticity.companion.cli import main
 from plasticity.companion.datasets import DatasetUnavailable
 
@@ -52,6 +54,27 @@ def test_metric_table_and_json(toy):
     assert (line["seeds"], line["step"], line["unit"]) == (3, 2, "nats")
     [line] = json.loads(call("metric", "toy", "loss", "--step", 0, "--json").output)
     assert line["mean"] == pytest.approx(1.0)
+
+
+def test_metric_reads_the_size_that_is_asked_for(monkeypatch):
+    asked = []
+    columns = [
+        "experiment",
+        "variant",
+        "profile",
+        "seed",
+        "step",
+        "split",
+        "metric",
+        "value",
+        "unit",
+    ]
+    rows = pd.DataFrame([("toy", "a", "paper", 0, 0, "test", "loss", 1.0, "nats")], columns=columns)
+    stored = SimpleNamespace(rows=rows)
+    monkeypatch.setattr(results, "load", lambda *names: asked.append(names) or stored)
+    result = call("metric", "toy", "loss", "--profile", "paper", "--size", "reference")
+    assert result.exit_code == 0, result.output
+    assert asked == [("toy", "paper", "reference")]
 
 
 def test_one_seed_has_no_interval(toy):

@@ -32,6 +32,9 @@ SYSTEMS = {"foam": "neural-foam", "substrate": "neuron-graph", "pnn": "plastic-n
 PROFILE = click.option(
     "--profile", default="laptop", show_default=True, help="smoke, laptop or paper."
 )
+SIZE = click.option(
+    "--size", default="small", show_default=True, help="small, or reference: a GPU."
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
@@ -88,6 +91,7 @@ def run(
 @click.option("--variant", help="Only this arm; by default all.")
 @click.option("--split", help="Only this split; by default all.")
 @click.option("--step", type=int, help="Only this step; by default the last of each.")
+@SIZE
 @PROFILE
 @JSON
 def metric(
@@ -96,19 +100,15 @@ def metric(
     variant: str | None,
     split: str | None,
     step: int | None,
+    size: str,
     profile: str,
     as_json: bool,
 ) -> None:
     """Print the mean of METRIC in EXPERIMENT with its 95% interval over seeds, from the store."""
-    from plasticity.companion import results, statistics
+    from plasticity.companion import statistics
     from plasticity.companion.configuration import check_choice
 
-    rows = results.load(experiment, profile).rows
-    if rows.empty:
-        raise ValueError(
-            f"nothing is stored of {experiment} at profile {profile} for the code and data at hand "
-            f"(is PLASTICITY_DATA set as it was?); measure it with: {_rerun(experiment, profile)}"
-        )
+    rows = _stored(experiment, profile, size)
     for name, wanted in {
         "metric": metric,
         "variant": variant,
@@ -123,6 +123,19 @@ def metric(
         rows = rows[rows["step"] == last]
     table = statistics.summarise(rows).assign(profile=profile)
     _print(table, as_json)
+
+
+def _stored(experiment: str, profile: str, size: str = "small") -> "pd.DataFrame":
+    """Return an experiment's rows, or say how they are measured."""
+    from plasticity.companion import results
+
+    rows = results.load(experiment, profile, size).rows
+    if rows.empty:
+        raise ValueError(
+            f"nothing is stored of {experiment} at profile {profile} for the code and data at hand "
+            f"(is PLASTICITY_DATA set as it was?); measure it with: {_rerun(experiment, profile)}"
+        )
+    return rows
 
 
 def _rerun(experiment: str, profile: str) -> str:
@@ -153,17 +166,11 @@ def export(experiment: str, variant: str, seed: int, output: Path | None, profil
     pnn_gates gate_statistics.json and foam_trial ablation_comparison.json, of all seeds.
     """
     from plasticity.companion import export as forms
-    from plasticity.companion import results
     from plasticity.companion.configuration import check_choice
 
     check_choice("experiment", experiment, list(forms.FORMS))
     name, form = forms.FORMS[experiment]
-    rows = results.load(experiment, profile).rows
-    if rows.empty:
-        raise ValueError(
-            f"nothing is stored of {experiment} at profile {profile} for the code and data at "
-            f"hand; measure it with: {_rerun(experiment, profile)}"
-        )
+    rows = _stored(experiment, profile)
     if experiment not in forms.WHOLE:
         check_choice("variant", variant, rows["variant"].drop_duplicates().tolist())
         rows = rows[rows["variant"] == variant]
@@ -178,7 +185,7 @@ def export(experiment: str, variant: str, seed: int, output: Path | None, profil
 @main.command()
 @click.option("--variant", default="pnn", show_default=True, help="The arm.")
 @click.option("--seed", default=0, show_default=True, help="Of the model, batches and masks.")
-@click.option("--size", default="small", show_default=True, help="small, or reference: a GPU.")
+@SIZE
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @PROFILE
 def train(variant: str, seed: int, size: str, device: str, profile: str) -> None:
