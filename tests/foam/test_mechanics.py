@@ -195,6 +195,8 @@ def test_settings_out_of_range_are_named():
         experiment.Config(hidden_size=20)
     with pytest.raises(ValueError, match="event_tokens is 10"):
         foam_speed.Config(event_tokens=10)
+    with pytest.raises(ValueError, match="memory_arms is 'lorra'"):
+        foam_speed.Config(memory_arms="lora,lorra")
 
 
 def test_results_follow_from_their_seed():
@@ -246,6 +248,10 @@ def test_the_benchmark_measures_every_goal(tmp_path):
     found = foam_speed.run(config, 0, tmp_path, CPU)
     table = speed_findings.goals(found)
     assert list(table.index) == list(speed_findings.GOALS)
+    peaks = found[found["metric"] == "peak_bytes"].set_index("split")["value"]
+    assert list(peaks.index) == ["memory/full_fine_tuning", "memory/growth_freeze"]
+    # Weights, their gradients and two moments of a quarter of a million parameters, at least.
+    assert (peaks > 2e6).all() and (peaks < 2e9).all()
     promised = table.loc[[name for name in table.index if name.split(":")[0] in (
         "resumed training", "two processes", "reserved room", "merged, saved, loaded"
     )]]  # fmt: skip

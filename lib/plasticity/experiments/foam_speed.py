@@ -2,11 +2,13 @@
 
 Blocks of Qwen2's kind, plain and wrapped, are timed in turns, forward and backward; an event is
 timed in one block of the reference's size, and held against the steps between two events. The
-promises (resuming, two processes, compiling, merging) are counted on small models.
+promises (resuming, two processes, compiling, merging) are counted on small models. Each arm of the
+trial learns for a while in a process of its own, whose memory is watched.
 """
 
 import copy
 import math
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +17,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from plasticity.companion import metrics
-from plasticity.companion.configuration import ExperimentConfig, Runtime, check_range, setting
+from plasticity.companion import metrics, provenance
+from plasticity.companion.configuration import (
+    ExperimentConfig,
+    Runtime,
+    check_choice,
+    check_range,
+    setting,
+)
+from plasticity.experiments import foam_base, foam_trial
+from plasticity.foam.trial import arms
 
 SECONDS_OF_WARM_UP = 1.0
 ARMS = ("plain", "wrapped", "grown")
+BASE = "unsaturated"  # learns where memory is measured
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,11 @@ class Config(ExperimentConfig):
     event_tokens: int = setting(4096, "tokens that GradMax looks at")
     newborns: int = setting(10, "newborns of an event")
     events: int = setting(3, "events timed")
+    memory_arms: str = setting(
+        ",".join(name for name in arms.ARMS if name != "base"),
+        "arms of the trial whose memory is measured, commas between them",
+    )
+    memory_steps: int = setting(60, "steps that they learn for; three events fall among them")
 
     def __post_init__(self):
         """Check types and ranges."""
@@ -47,11 +63,19 @@ class Config(ExperimentConfig):
             check_range(name, getattr(self, name), 1, math.inf)
         check_range("event_tokens", self.event_tokens, self.tokens, math.inf)
         check_range("added_share", self.added_share, 1e-6, 1)
+        check_range("memory_steps", self.memory_steps, 1, math.inf)
+        for arm in self.memory_arms.split(","):
+            check_choice("memory_arms", arm, arms.ARMS)
 
 
 def datasets(config: Config) -> tuple[str, ...]:
     """Return the datasets that a run reads: none, the inputs are random."""
     return ()
+
+
+def models(config: Config) -> tuple[str, ...]:
+    """Return the models that a run reads: the shipped base that the arms teach."""
+    return (foam_base.released_name(BASE),)
 
 
 def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFrame:
@@ -72,7 +96,12 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     pandas.DataFrame
         Columns step (the repeat), split, metric, value, unit.
     """
-    rows = [*_pass_rows(config, seed), *_event_rows(config, seed), *_promise_rows(folder)]
+    rows = [
+        *_pass_rows(config, seed),
+        *_event_rows(config, seed),
+        *_promise_rows(folder),
+        *_memory_rows(config, seed),
+    ]
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
 
@@ -179,3 +208,25 @@ def _promise_rows(folder: Path) -> Iterator[tuple]:
     yield (0, "promise", "process_differences", promises.process_difference(folder / "processes"))
     yield (0, "promise", "recompilations", promises.recompilations())
     yield (0, "promise", "reload_difference", promises.reload_difference(folder / "merged"))
+
+
+def _memory_rows(config: Config, seed: int) -> Iterator[tuple]:
+    for arm in config.memory_arms.split(","):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            yield (0, f"memory/{arm}", "peak_bytes", pool.apply(_peak, (config, arm, seed)))
+
+
+def _peak(config: Config, arm: str, seed: int) -> float:
+    """Return by how much memory grows at most while an arm learns, beyond base and lessons."""
+    import torch
+
+    from plasticity.foam.trial import learning, skills
+
+    torch.set_num_threads(1)
+    trial = foam_trial.Config(arm=arm, base=BASE, steps=config.memory_steps, evaluations=1)
+    model, *_ = foam_base.load(BASE)
+    lessons = foam_trial.lessons_of(BASE, trial.examples, seed, skills.SKILLS)
+    schedule = foam_trial.schedule_of(trial)
+    return provenance.memory_growth(
+        lambda: learning.learn(model, lessons, arms.ARMS[arm], schedule, seed)
+    )

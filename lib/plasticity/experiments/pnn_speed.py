@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from plasticity.companion import metrics
+from plasticity.companion import metrics, provenance
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
@@ -300,21 +300,13 @@ def _peak_here(config: Config, name: str, seed: int) -> float:
     from plasticity.pnn.baseline import BertBaselineForMaskedLM  # noqa: F401  imports cost memory
 
     torch.set_num_threads(1)
-    before = _memory("VmRSS")
-    work = _work(config, "step", name, seed, "cpu")
-    work()
-    work()
-    return _memory("VmHWM") - before
 
+    def work() -> None:
+        step = _work(config, "step", name, seed, "cpu")
+        step()
+        step()
 
-def _memory(field_name: str) -> float:
-    """Return a line of the kernel's account of this process in bytes; nan where there is none."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return math.nan
-    kilobytes = next(line.split()[1] for line in lines if line.startswith(field_name))
-    return 1024.0 * int(kilobytes)
+    return provenance.memory_growth(work)
 
 
 def _flops(config: Config, comparison: str, name: str) -> float:

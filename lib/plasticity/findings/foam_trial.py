@@ -171,10 +171,6 @@ COLUMNS = {
     "grammar": ("retention", "grammar", "{:.1f}"),
     "loss on old text": ("loss", "old_texts", "{:.2f}"),
     "KL to base": ("divergence", "old_texts", "{:.3f}"),
-    "trained": ("parameters", "trained", "{:,.0f}"),
-    "added": ("parameters", "added", "{:,.0f}"),
-    "new-task tokens": ("tokens", "new_task", "{:,.0f}"),
-    "ms a step": ("step_seconds", "train", "{:.4f}"),
 }
 
 
@@ -203,12 +199,10 @@ def arms(rows: pd.DataFrame, rates: Mapping[str, float], ending: str = "") -> pd
         line = {"rate": ABSENT if arm == "base" else f"{rates[f'{arm}{ending}']:g}"}
         for title, (metric, split, form) in COLUMNS.items():
             key = (f"{arm}{ending}", metric, split)
-            scale = 1000 if title.startswith("ms") else 1
-            form = "{:.1f}" if scale > 1 else form
             line[title] = ABSENT
             if key in found.index:
                 own = found.loc[key]
-                line[title] = cell(*(scale * own[n] for n in ("mean", "low", "high")), form)
+                line[title] = cell(own["mean"], own["low"], own["high"], form)
         lines[name] = line
     return pd.DataFrame.from_dict(lines, orient="index")
 

@@ -16,6 +16,7 @@ from plasticity.companion.statistics import summarise
 from plasticity.experiments import foam_base, foam_sequential, foam_trial, foam_tuning
 from plasticity.findings import foam_sequential as sequence_findings
 from plasticity.findings import foam_trial as findings
+from plasticity.findings import foam_trial_costs as expenses
 from plasticity.findings import foam_trial_verdict as conclusions
 from plasticity.findings import foam_tuning as tuning
 from plasticity.foam.trial.arms import ARMS, SEQUENCE
@@ -175,7 +176,8 @@ def fabricated(level, seeds=3, items=12):
             one += [(split, "accuracy", kept + noise), (split, "retention", kept + noise)]
         one += [("old_texts", "loss", 1.0), ("old_texts", "divergence", 0.1)]
         one += [("trained", "parameters", 1e4), ("added", "parameters", 1e3)]
-        one += [("new_task", "tokens", 1e5), ("train", "step_seconds", 0.02)]
+        one += [("new_task", "tokens", 1e5), ("train", "tokens", 1e5)]
+        one += [("train", "step_seconds", 0.02)]
         rows = [(0, *each) for each in one]
         rows += [(30, "events", "loss_jump", 0.0)] if ARMS[arm].grows else []
         for split in (*foam_sequential.ORDER, "unreplayed"):
@@ -247,6 +249,25 @@ def test_tables_hold_every_arm(rows):
     assert answers["C2: replay", "kept"] == "yes, at unlike rates"
     assert findings.contrasts_said(rows, RATES)["settled"].isin(["yes", "no"]).all()
     assert findings.arms(rows, unlike).loc["full fine-tuning", "rate"] == "0.5"
+
+
+def test_costs_say_when_an_arm_has_enough(rows):
+    # Straight from 0 to 80 in 100,000 tokens: at 95 % of 80 after 95,000.
+    assert expenses.tokens_until(rows, "lora", 76).tolist() == pytest.approx([95_000] * 3)
+    assert expenses.tokens_until(rows, "lora", 81).isna().all()
+    assert expenses.tokens_until(rows, "lora", 0).tolist() == [0, 0, 0]
+    speed = pd.DataFrame([["memory/lora", "peak_bytes", 5e7]], columns=["split", "metric", "value"])
+    table = expenses.costs(rows, speed)
+    assert list(table.index) == [name for arm, (name, _) in findings.ARMS.items() if arm != "base"]
+    assert table.loc["LoRA", "tokens to 95 %"] == "95,000 (3 of 3)"
+    assert table.loc["LoRA", "peak memory, MB"] == "50"
+    assert table.loc["EWC", "peak memory, MB"] == "—"
+    assert table.loc["LoRA", "mean on the way, %"].startswith("40.0")
+    slow = rows["value"].where(
+        ~((rows["variant"] == "lora") & (rows["metric"] == "exact_answers")), rows["value"] / 2
+    )
+    slower = expenses.costs(rows.assign(value=slow), speed)
+    assert slower.loc["LoRA", "tokens to 95 %"] == "not reached (0 of 3)"
 
 
 def test_sentences_follow_the_numbers(rows):

@@ -1,0 +1,105 @@
+"""What each arm of the trial costs, made from the numbers."""
+
+import numpy as np
+import pandas as pd
+
+from plasticity.companion.statistics import mean_interval, summarise, values_by_seed
+from plasticity.companion.tables import ABSENT, cell, interval_cell
+from plasticity.experiments.foam_trial import ALL, ON_THE_WAY
+from plasticity.findings.foam_trial import ARMS, WAY, has
+
+ENOUGH = 0.95  # of what full fine-tuning acquires
+COLUMNS = {
+    "trained": ("parameters", "trained", 1, "{:,.0f}"),
+    "added": ("parameters", "added", 1, "{:,.0f}"),
+    "new-task tokens": ("tokens", "new_task", 1, "{:,.0f}"),
+    "ms a step": ("step_seconds", "train", 1000, "{:.1f}"),
+    "ms of events": ("seconds", "events", 1000, "{:.0f}"),
+}
+
+
+def costs(rows: pd.DataFrame, speed: pd.DataFrame, ending: str = "") -> pd.DataFrame:
+    """Set out what every arm costs on one base: parameters, tokens, time, memory.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``foam_trial``.
+    speed : DataFrame
+        Tidy rows of ``foam_speed``, for the memory; may be empty.
+    ending : str
+        Of the variants on one base.
+
+    Returns
+    -------
+    DataFrame
+        Texts, one row for each arm that learns.
+    """
+    found = summarise(rows[rows["step"] == 0]).set_index(["variant", "metric", "split"])
+    peaks = speed[speed["metric"] == "peak_bytes"].groupby("split")["value"].mean()
+    lines = {}
+    for arm, (name, _) in ARMS.items():
+        variant = f"{arm}{ending}"
+        if arm == "base" or not has(rows, variant):
+            continue
+        line = {}
+        for title, (metric, split, scale, form) in COLUMNS.items():
+            key = (variant, metric, split)
+            own = found.loc[key] if key in found.index else None
+            line[title] = ABSENT if own is None else cell(
+                *(scale * own[n] for n in ("mean", "low", "high")), form
+            )  # fmt: skip
+        line["tokens to 95 %"] = _until_enough(rows, variant, f"{WAY[0]}{ending}")
+        course = exact_answers(rows, variant)
+        line["mean on the way, %"] = interval_cell(mean_interval(course.mean(axis=1).to_numpy()))
+        peak = peaks.get(f"memory/{arm}", np.nan)
+        line["peak memory, MB"] = ABSENT if np.isnan(peak) else f"{peak / 1e6:.0f}"
+        lines[name] = line
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def exact_answers(rows: pd.DataFrame, variant: str) -> pd.DataFrame:
+    """Return the validation answers that are exact while an arm learns, seeds by steps, percent."""
+    chosen = (rows["variant"] == variant) & (rows["metric"] == "exact_answers")
+    own = rows[chosen & (rows["split"] == f"{ON_THE_WAY} {ALL}")]
+    return own.pivot(index="seed", columns="step", values="value").sort_index(axis=1)
+
+
+def tokens_until(rows: pd.DataFrame, variant: str, target: float) -> pd.Series:
+    """Return after how many tokens, new and old, an arm first has so many exact answers.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows of ``foam_trial``.
+    variant : str
+    target : float
+        Exact answers on validation data, percent.
+
+    Returns
+    -------
+    Series
+        One number of tokens for each seed, on straight lines between the points of the curve; nan
+        where the target was never reached.
+    """
+    course = exact_answers(rows, variant)
+    steps = course.columns.to_numpy(float)
+    tokens = values_by_seed(rows, "tokens", variant, "train", 0)
+    found = {}
+    for seed, curve in course.iterrows():
+        reached = np.flatnonzero(curve.to_numpy() >= target)
+        found[seed] = np.nan
+        if len(reached):
+            near = slice(max(0, reached[0] - 1), reached[0] + 1)
+            at = np.interp(target, curve.to_numpy()[near], steps[near])
+            found[seed] = at * tokens[seed] / steps[-1]
+    return pd.Series(found, dtype=float)
+
+
+def _until_enough(rows: pd.DataFrame, variant: str, plain: str) -> str:
+    """Say when the median seed has 95 % of plain fine-tuning's last answers, and how many do."""
+    target = ENOUGH * exact_answers(rows, plain).iloc[:, -1].mean()
+    tokens = tokens_until(rows, variant, target)
+    median = tokens.fillna(np.inf).median()  # a seed that never gets there comes last
+    when = f"{median:,.0f}" if np.isfinite(median) else "not reached"
+    return f"{when} ({tokens.notna().sum()} of {len(tokens)})"
