@@ -18,7 +18,7 @@ from plasticity.experiments import (
     pnn_transfer,
 )
 from plasticity.pnn import BertBaselineConfig, BertBaselineForMaskedLM
-from plasticity.pnn.glue import TASKS
+from plasticity.pnn.glue import TASKS, Pairs
 from plasticity.pnn.masking import fixed_masks
 from plasticity.pnn.variants import VariantConfig, VariantForMaskedLM
 
@@ -112,10 +112,10 @@ def test_a_majority_is_beaten_only_with_the_whole_interval():
     task, config = TASKS["glue_cola"], smoke("pnn_transfer", "glue")
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 400)
-    labels = {"train": truth, "test": truth}
+    pairs = dict.fromkeys(("train", "test"), Pairs([], None, truth, np.arange(400)))
 
     def verdict(predicted) -> float:
-        rows = pnn_transfer._beyond_majority(config, task, predicted, labels, seed=0)
+        rows = pnn_transfer._beyond_majority(config, task, predicted, pairs, seed=0)
         return {metric: value for *_, metric, value in rows}["fine_tuning_beats_majority"]
 
     assert verdict(truth) == 1

@@ -1,11 +1,9 @@
-"""Fine-tuning, digits and tasks: what is learned is there to learn, scores are those of GLUE."""
+"""Fine-tuning and digits: what is learned is there to learn."""
 
-import numpy as np
 import pytest
 import torch
 from toy_masked import toy_model
 
-from plasticity.companion import datasets
 from plasticity.pnn import BertBaselineConfig, BertBaselineForMaskedLM
 from plasticity.pnn.fine_tuning import (
     FineTuningConfig,
@@ -14,7 +12,6 @@ from plasticity.pnn.fine_tuning import (
     encode_examples,
     fine_tune,
 )
-from plasticity.pnn.glue import TASKS, Task, correlations
 from plasticity.pnn.tokenization import CLS, SEP, train_wordpiece
 from plasticity.pnn.vision import PnnForImageClassification, PnnVisionConfig
 
@@ -67,29 +64,6 @@ def test_pairs_are_joined_by_a_separator():
     assert alone.tensors["input_ids"].shape == (1, 4)
 
 
-def test_scores_are_those_of_each_task():
-    labels, said = np.array([1, 1, 1, 0]), np.array([1, 1, 0, 0])
-    cola = TASKS["glue_cola"]
-    assert cola.score(said, labels) == pytest.approx((2 * 1 - 0 * 1) / np.sqrt(2 * 3 * 1 * 2))
-    assert cola.score(np.ones(4), labels) == 0
-    assert TASKS["glue_mrpc"].score(said, labels) == pytest.approx((0.75 + 0.8) / 2)
-    assert TASKS["glue_rte"].score(said, labels) == 0.75
-    assert correlations(np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 3.0])) == -1
-    assert len(TASKS["glue_qnli"].columns) == 2
-
-
-def test_the_majority_is_taken_from_the_training_set():
-    train, test = np.array([0, 1, 1]), np.array([0, 0, 0, 1])
-    assert Task(("a",)).majority_score(train, test) == 0.25
-    assert TASKS["glue_cola"].majority_score(train, test) == 0
-    assert TASKS["glue_stsb"].majority_score(np.array([1.0, 4.0]), np.array([2.0, 3.0])) == 0
-
-
-def test_every_task_is_in_the_manifest_with_its_columns():
-    for name, task in TASKS.items():
-        assert {*task.columns, "label"} <= set(datasets._entry(name)["columns"])
-
-
 def test_a_regression_is_fitted_to_values():
     torch.manual_seed(0)
     rows = marked_rows(64, 0)
@@ -97,7 +71,6 @@ def test_a_regression_is_fitted_to_values():
     model = SequenceClassifier(toy_model(), num_labels=1)
     loss = model(**{name: tensor[:8] for name, tensor in rows.tensors.items()}).loss
     assert loss.shape == () and loss > 0
-    assert TASKS["glue_stsb"].predictions(np.array([[1.5], [2.0]])).tolist() == [1.5, 2.0]
 
 
 def test_images_are_cut_into_patches_row_by_row():

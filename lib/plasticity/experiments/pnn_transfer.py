@@ -79,37 +79,38 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         raise ValueError(f"dataset is {config.dataset!r}; allowed: {', '.join(TASKS)}")
     task = TASKS[config.dataset]
     corpus = pnn_refinement.prepare_corpus(config)
-    parts = _examples(config, task, corpus.tokenizer)
+    pairs, encoded = _examples(config, task, corpus.tokenizer)
     tried = []
     for rate in config.task_learning_rates:
         model = _classifier(config, task, seed, runtime)
         settings = FineTuningConfig(config.epochs, config.task_batch_size, rate)
-        trainer = fine_tune(model, parts["train"], settings, seed=seed, device=runtime.device)
-        tried.append((_score(trainer, task, parts["validation"]), -rate, trainer))
+        trainer = fine_tune(model, encoded["train"], settings, seed=seed, device=runtime.device)
+        said = _said(trainer, task, encoded, pairs, "validation")
+        tried.append((task.scored(said, pairs["validation"]), -rate, trainer))
     validation, rate, trainer = max(tried, key=lambda one: one[:2])
-    labels = {split: rows.tensors["labels"].numpy() for split, rows in parts.items()}
-    predicted = task.predictions(trainer.predict(parts["test"]).predictions)
+    predicted = _said(trainer, task, encoded, pairs, "test")
     rows = [
-        *_beyond_majority(config, task, predicted, labels, seed),
-        (0, "test", "rows", len(labels["test"])),
+        *_beyond_majority(config, task, predicted, pairs, seed),
+        (0, "test", "rows", len(encoded["test"])),
         (0, "validation", "task_score", validation),
         (0, "train", "learning_rate", -rate),
-        (0, "train", "rows", len(labels["train"])),
+        (0, "train", "rows", len(encoded["train"])),
     ]
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
 
 
-def _beyond_majority(config: Config, task, predicted, labels: dict, seed: int) -> list[tuple]:
+def _beyond_majority(config: Config, task, predicted, pairs: dict, seed: int) -> list[tuple]:
     """Return the score, the majority's, and whether it is beaten with the whole 95% interval."""
-    truth, rng = labels["test"], np.random.default_rng(seed)
-    majority = task.majority_score(labels["train"], truth)
+    truth, rng = pairs["test"], np.random.default_rng(seed)
+    guessed = task.majority(pairs["train"], truth)
     beyond = []
     for _ in range(config.resamples):
-        drawn = rng.integers(len(truth), size=len(truth))
-        again = task.majority_score(labels["train"], truth[drawn])
-        beyond.append(task.score(predicted[drawn], truth[drawn]) - again)
-    score, low = task.score(predicted, truth), float(np.quantile(beyond, 0.025))
+        drawn = truth.drawn(rng)
+        again = truth.taken(drawn)
+        beyond.append(task.scored(predicted[drawn], again) - task.scored(guessed[drawn], again))
+    score, majority = task.scored(predicted, truth), task.scored(guessed, truth)
+    low = float(np.quantile(beyond, 0.025))
     return [
         (0, "test", "task_score", score),
         (0, "test", "majority_score", majority),
@@ -119,18 +120,18 @@ def _beyond_majority(config: Config, task, predicted, labels: dict, seed: int) -
     ]
 
 
-def _examples(config: Config, task, tokenizer) -> dict:
-    """Return the encoded examples of each split."""
+def _examples(config: Config, task, tokenizer) -> tuple[dict, dict]:
+    """Return the pairs of each split, and what a model reads of them."""
     from plasticity.pnn.fine_tuning import encode_examples
 
-    splits, parts = corpora.load(config.dataset), {}
+    splits, pairs, encoded = corpora.load(config.dataset), {}, {}
     for split in ("train", "validation", "test"):
-        rows = splits[split][: config.examples if split == "train" else None]
-        texts = [list(rows[column]) for column in task.columns]
-        second = texts[1] if len(texts) > 1 else None
-        labels = np.asarray(rows["label"])
-        parts[split] = encode_examples(tokenizer, texts[0], second, labels, config.example_length)
-    return parts
+        found = task.pairs(splits[split][: config.examples if split == "train" else None])
+        targets = task.targets(found)
+        pairs[split], encoded[split] = found, encode_examples(
+            tokenizer, found.first, found.second, targets, config.example_length
+        )  # fmt: skip
+    return pairs, encoded
 
 
 def _classifier(config: Config, task, seed: int, runtime: Runtime):
@@ -148,6 +149,6 @@ def _classifier(config: Config, task, seed: int, runtime: Runtime):
     return SequenceClassifier(model, task.num_labels).train()
 
 
-def _score(trainer, task, rows) -> float:
-    found = trainer.predict(rows)
-    return task.score(task.predictions(found.predictions), found.label_ids)
+def _said(trainer, task, encoded: dict, pairs: dict, split: str) -> np.ndarray:
+    """Return the predictions for a split."""
+    return task.predictions(trainer.predict(encoded[split]).predictions, pairs[split])

@@ -1,69 +1,70 @@
-"""Tasks of GLUE and SuperGLUE: which columns are read, how many classes, and each one's own score.
+"""Tasks of GLUE and SuperGLUE: what a classifier reads of a row, and each task's own score.
+
+Every task is the class of a sentence or of a pair of sentences. Where a row has several answers,
+it becomes as many pairs, which belong to one question.
 
 References
 ----------
-Wang et al. (2018), GLUE; Wang et al. (2019), SuperGLUE. SuperGLUE's COPA, MultiRC, ReCoRD and WSC
-ask for more than the class of one or two sentences and are left out.
+Wang et al. (2018), GLUE; Wang et al. (2019), SuperGLUE. WSC's pronoun is marked as in Raffel et al.
+(2020), "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import pearsonr, spearmanr
 
-Score = Callable[[np.ndarray, np.ndarray], float]
+from plasticity.pnn import glue_scores as scores
+
+ASKED = {"cause": "What was the cause?", "effect": "What happened as a result?"}
+Rows = Mapping[str, Sequence]
 
 
-def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share that is right.
+@dataclass(frozen=True)
+class Pairs:
+    """What a classifier reads of some rows, and what it must say.
 
-    Examples
-    --------
-    >>> accuracy(np.array([1, 0, 1, 1]), np.array([1, 0, 0, 1]))
-    0.75
+    Attributes
+    ----------
+    first : list of str
+    second : list of str or None
+        None where there is but one sentence.
+    labels : ndarray, shape (pairs,)
+        Classes, or values of a regression; for an answer among which one is chosen, how right it
+        is, in [0, 1].
+    questions : ndarray of int, shape (pairs,)
+        Which question each pair belongs to; those of one question stand together.
     """
-    return float((predicted == labels).mean())
+
+    first: list[str]
+    second: list[str] | None
+    labels: np.ndarray
+    questions: np.ndarray
+
+    def drawn(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the indices of the pairs of as many questions, drawn with replacement."""
+        starts = np.flatnonzero(np.diff(self.questions, prepend=-1))
+        ends = np.append(starts[1:], len(self.questions))
+        chosen = rng.integers(len(starts), size=len(starts))
+        if len(starts) == len(self.questions):
+            return chosen
+        return np.concatenate([np.arange(starts[n], ends[n]) for n in chosen])
+
+    def taken(self, indices: np.ndarray) -> "Pairs":
+        """Return labels and questions of some pairs, without texts; a question drawn twice is two.
+
+        Parameters
+        ----------
+        indices : ndarray of int
+            Whole questions, as `drawn` returns them.
+        """
+        firsts = np.diff(self.questions, prepend=-1) != 0
+        return Pairs([], None, self.labels[indices], np.cumsum(firsts[indices]))
 
 
-def matthews_correlation(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Return Matthews' correlation of two classes; 0 where either side is constant.
-
-    Examples
-    --------
-    >>> matthews_correlation(np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1]))
-    -1.0
-    """
-    if predicted.std() == 0 or labels.std() == 0:
-        return 0.0
-    return round(float(np.corrcoef(predicted, labels)[0, 1]), 12)
-
-
-def accuracy_and_f1(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean of accuracy and of the F1 score of class 1, as GLUE does.
-
-    Examples
-    --------
-    >>> accuracy_and_f1(np.array([1, 0]), np.array([1, 0]))
-    1.0
-    """
-    both = (predicted == 1) & (labels == 1)
-    f1 = 2 * both.sum() / max((predicted == 1).sum() + (labels == 1).sum(), 1)
-    return (accuracy(predicted, labels) + float(f1)) / 2
-
-
-def correlations(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean of Pearson's and Spearman's correlation; 0 where either side is constant.
-
-    Examples
-    --------
-    >>> correlations(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))
-    1.0
-    """
-    if np.std(predicted) == 0 or np.std(labels) == 0:
-        return 0.0
-    both = pearsonr(predicted, labels).statistic + spearmanr(predicted, labels).statistic
-    return round(float(both / 2), 12)
+def _alone(firsts: list[str], seconds: list[str] | None, labels: Sequence) -> Pairs:
+    """Return pairs of which each is a question of its own."""
+    return Pairs(firsts, seconds, np.asarray(labels), np.arange(len(firsts)))
 
 
 @dataclass(frozen=True)
@@ -73,48 +74,175 @@ class Task:
     Attributes
     ----------
     columns : tuple of str
-        The sentence, or the two sentences that are joined by ``[SEP]``.
+        The sentence, or the two sentences that are joined by ``[SEP]``; with `unfold`, all that is
+        read.
     num_labels : int
         Classes; 1 for a regression.
     score : callable
         From predictions and labels to a number, higher being better.
+    unfold : callable, optional
+        From rows to pairs, where that is more than to read one column or two.
+    chooses : bool
+        Whether exactly one answer of each question is chosen.
+    by_question : bool
+        Whether `score` needs to know which question each answer belongs to.
     """
 
     columns: tuple[str, ...]
     num_labels: int = 2
-    score: Score = accuracy
+    score: Callable[..., float] = scores.accuracy
+    unfold: Callable[[Rows], Pairs] | None = None
+    chooses: bool = False
+    by_question: bool = False
 
-    def majority_score(self, train_labels: np.ndarray, labels: np.ndarray) -> float:
-        """Return the score of always saying the commonest class, or the mean, of the training set.
+    def pairs(self, rows: Rows) -> Pairs:
+        """Return what a classifier reads of rows, given as columns."""
+        if self.unfold:
+            return self.unfold(rows)
+        texts = [list(rows[column]) for column in self.columns]
+        return _alone(texts[0], texts[1] if len(texts) > 1 else None, rows["label"])
+
+    def targets(self, pairs: Pairs) -> np.ndarray:
+        """Return what a classifier is taught to say."""
+        return (pairs.labels == 1).astype(int) if self.chooses else pairs.labels
+
+    def predictions(self, logits: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """Return classes, values of a regression, or 1 for the chosen answer of each question.
 
         Parameters
         ----------
-        train_labels, labels : ndarray, shape (examples,)
-            What the guess is taken from, and what it is scored on.
+        logits : ndarray, shape (pairs, num_labels)
+        pairs : Pairs
         """
         if self.num_labels == 1:
-            guess = np.mean(train_labels)
-        else:
-            guess = np.bincount(train_labels).argmax()
-        return self.score(np.full(len(labels), guess), labels)
+            return logits[:, 0]
+        if not self.chooses:
+            return logits.argmax(-1)
+        return _best(logits[:, 1] - logits[:, 0], pairs.questions)
 
-    def predictions(self, logits: np.ndarray) -> np.ndarray:
-        """Return classes, or values of a regression, of logits, shape (examples, num_labels)."""
-        return logits[:, 0] if self.num_labels == 1 else logits.argmax(-1)
+    def majority(self, train: Pairs, pairs: Pairs) -> np.ndarray:
+        """Return what one says who always says what was commonest, or the mean, in training.
+
+        Parameters
+        ----------
+        train, pairs : Pairs
+            What the guess is taken from, and what it answers. Where one answer is chosen, the
+            guess is a place in the list of answers.
+        """
+        if self.chooses:
+            right = _places(train.questions)[train.labels == 1]
+            return _best(-abs(_places(pairs.questions) - np.bincount(right).argmax()),
+                         pairs.questions)  # fmt: skip
+        if self.num_labels == 1:
+            return np.full(len(pairs.labels), np.mean(train.labels))
+        return np.full(len(pairs.labels), np.bincount(train.labels).argmax())
+
+    def scored(self, predicted: np.ndarray, pairs: Pairs) -> float:
+        """Return the task's score of predictions."""
+        grouped = (pairs.questions,) if self.by_question else ()
+        return self.score(predicted, pairs.labels, *grouped)
+
+
+def _places(questions: np.ndarray) -> np.ndarray:
+    """Return the place of each answer among those of its question, from 0."""
+    starts = np.flatnonzero(np.diff(questions, prepend=-1))
+    return np.arange(len(questions)) - np.repeat(starts, np.diff([*starts, len(questions)]))
+
+
+def _best(values: np.ndarray, questions: np.ndarray) -> np.ndarray:
+    """Return 1 for the first of the highest values of each question, and 0 for the others."""
+    order = np.lexsort((np.arange(len(values)), -values, questions))
+    chosen = np.zeros(len(values), int)
+    chosen[order[_places(questions) == 0]] = 1
+    return chosen
+
+
+# --- rows that are more than one or two columns ------------------------------------------------
+
+
+def _numbered(keys: Sequence) -> np.ndarray:
+    """Return the number of the run of equal keys that each key stands in."""
+    changes = [number > 0 and key != keys[number - 1] for number, key in enumerate(keys)]
+    return np.cumsum(changes)
+
+
+def _wic(rows: Rows) -> Pairs:
+    both = zip(rows["word"], rows["sentence1"], strict=True)
+    return _alone([f"{word}: {text}" for word, text in both], list(rows["sentence2"]),
+                  rows["label"])  # fmt: skip
+
+
+def _wsc(rows: Rows) -> Pairs:
+    texts = []
+    for text, place in zip(rows["text"], rows["span2_index"], strict=True):
+        words = text.split()
+        words[place] = f"* {words[place]} *"
+        texts.append(" ".join(words))
+    return _alone(texts, list(rows["span1_text"]), rows["label"])
+
+
+def _copa(rows: Rows) -> Pairs:
+    firsts, seconds, labels = [], [], []
+    names = ("premise", "question", "choice1", "choice2", "label")
+    for premise, question, *choices, label in zip(*(rows[name] for name in names), strict=True):
+        firsts += 2 * [f"{premise} {ASKED[question]}"]
+        seconds += choices
+        labels += [float(label == 0), float(label == 1)]
+    return Pairs(firsts, seconds, np.array(labels), np.repeat(np.arange(len(labels) // 2), 2))
+
+
+def _multirc(rows: Rows) -> Pairs:
+    asked = [" ".join(both) for both in zip(rows["question"], rows["answer"], strict=True)]
+    keys = [(index["paragraph"], index["question"]) for index in rows["idx"]]
+    return Pairs(list(rows["paragraph"]), asked, np.asarray(rows["label"]), _numbered(keys))
+
+
+def _record(rows: Rows) -> Pairs:
+    firsts, seconds, labels, questions = [], [], [], []
+    names = ("passage", "query", "entities", "answers")
+    for number, row in enumerate(zip(*(rows[name] for name in names), strict=True)):
+        passage, query, entities, answers = row
+        for entity in entities:
+            firsts.append(passage.replace("@highlight", " "))
+            seconds.append(query.replace("@placeholder", entity))
+            labels.append(max(scores.shared_words(entity, right) for right in answers))
+            questions.append(number)
+    return Pairs(firsts, seconds, np.array(labels), np.array(questions))
 
 
 TASKS = {
-    "glue_cola": Task(("sentence",), score=matthews_correlation),
+    "glue_cola": Task(("sentence",), score=scores.matthews_correlation),
     "glue_sst2": Task(("sentence",)),
-    "glue_mrpc": Task(("sentence1", "sentence2"), score=accuracy_and_f1),
-    "glue_qqp": Task(("question1", "question2"), score=accuracy_and_f1),
-    "glue_stsb": Task(("sentence1", "sentence2"), num_labels=1, score=correlations),
+    "glue_mrpc": Task(("sentence1", "sentence2"), score=scores.accuracy_and_f1),
+    "glue_qqp": Task(("question1", "question2"), score=scores.accuracy_and_f1),
+    "glue_stsb": Task(("sentence1", "sentence2"), num_labels=1, score=scores.correlations),
     "glue_mnli": Task(("premise", "hypothesis"), num_labels=3),
     "glue_qnli": Task(("question", "sentence")),
     "glue_rte": Task(("sentence1", "sentence2")),
     "glue_wnli": Task(("sentence1", "sentence2")),
     "super_glue_boolq": Task(("question", "passage")),
-    "super_glue_cb": Task(("premise", "hypothesis"), num_labels=3),
+    "super_glue_cb": Task(
+        ("premise", "hypothesis"), num_labels=3, score=scores.accuracy_and_macro_f1
+    ),
     "super_glue_rte": Task(("premise", "hypothesis")),
-    "super_glue_wic": Task(("sentence1", "sentence2")),
+    "super_glue_wic": Task(("word", "sentence1", "sentence2"), unfold=_wic),
+    "super_glue_wsc": Task(("text", "span1_text", "span2_index"), unfold=_wsc),
+    "super_glue_copa": Task(
+        ("premise", "question", "choice1", "choice2"),
+        score=scores.chosen_right,
+        unfold=_copa,
+        chooses=True,
+    ),
+    "super_glue_multirc": Task(
+        ("paragraph", "question", "answer", "idx"),
+        score=scores.all_answers_right,
+        unfold=_multirc,
+        by_question=True,
+    ),
+    "super_glue_record": Task(
+        ("passage", "query", "entities", "answers"),
+        score=scores.chosen_right,
+        unfold=_record,
+        chooses=True,
+    ),
 }
