@@ -91,5 +91,5 @@ lab: env  ## JupyterLab in the notebooks folder
 	$(BIN)/jupyter lab notebooks
 
 clean:  ## remove what can be made again in minutes; results and checkpoints stay
-	rm -rf build book/_stage book/_build .pytest_cache .ruff_cache .hypothesis
+	rm -rf build data/tokens book/_stage book/_build .pytest_cache .ruff_cache .hypothesis
 	find lib tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

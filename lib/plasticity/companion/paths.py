@@ -41,6 +41,11 @@ def checkpoints() -> Path:
     return output_root() / "data" / "checkpoints"
 
 
+def tokens() -> Path:
+    """Return the folder of the tokens of corpora, which are found again there."""
+    return output_root() / "data" / "tokens"
+
+
 def figures(profile: str) -> Path:
     """Return the folder of the figures drawn at a profile."""
     return output_root() / "figures" / profile

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from plasticity.companion import datasets as corpora
-from plasticity.companion import metrics, results
+from plasticity.companion import metrics, paths, provenance, results
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
@@ -193,6 +193,7 @@ def _prepared(name, vocab_size, length, layout, tokenizer, mask_probability, tes
     from plasticity.pnn.corpus import prepare
 
     splits = corpora.load(name)
+    code = provenance.code_hash("pnn_refinement")  # other code may make other tokens
     return prepare(
         {split: splits[split]["text"] for split in ("train", "validation", "test")},
         vocab_size=vocab_size,
@@ -201,6 +202,7 @@ def _prepared(name, vocab_size, length, layout, tokenizer, mask_probability, tes
         tokenizer=tokenizer,
         mask_probability=mask_probability,
         test_draws=test_draws,
+        store=paths.tokens() / f"{name}-{corpora.fingerprint(name)[:16]}-{code[:16]}",
     )
 
 

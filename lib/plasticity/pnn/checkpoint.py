@@ -53,7 +53,7 @@ def _check_identity(found: dict, wanted: dict, folder: Path) -> None:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk, which safetensors reports in words only, into the usual OSError."""
     try:
         yield
@@ -107,7 +107,7 @@ class TrainingState:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         try:
-            with _disk_errors(temporary):
+            with disk_errors(temporary):
                 save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
             os.replace(temporary, self.path)
         finally:
@@ -167,7 +167,7 @@ def save_finished(folder: Path, model: nn.Module, identity: dict, record: dict) 
     """
     temporary = folder / f"{MODEL_FOLDER}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    with _quiet(), _disk_errors(temporary):
+    with _quiet(), disk_errors(temporary):
         model.save_pretrained(temporary)
     shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
     os.replace(temporary, folder / MODEL_FOLDER)

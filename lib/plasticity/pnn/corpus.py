@@ -1,19 +1,27 @@
 """From texts to masked sequences: tokenizer, training set, fixed validation and test masks."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from plasticity.pnn.evaluation import constant_guess
 from plasticity.pnn.masking import MaskingRule, fixed_masks
+from plasticity.pnn.token_store import in_shards, kept_tokenizer
 from plasticity.pnn.tokenization import (
     MASK,
     PAD,
     SPECIAL_TOKENS,
+    cut,
     encode_blocks,
     encode_lines,
+    encode_stream,
     reference_lines,
     train_wordpiece,
 )
@@ -77,7 +85,7 @@ class MaskedCorpus:
 
 
 def prepare(
-    texts: dict[str, list[str]],
+    texts: dict[str, Sequence[str]],
     *,
     vocab_size: int,
     length: int,
@@ -85,12 +93,13 @@ def prepare(
     tokenizer: str = "corpus",
     mask_probability: float = 0.15,
     test_draws: int = 1,
+    store: Path | None = None,
 ) -> MaskedCorpus:
     """Tokenize, cut and mask a corpus.
 
     Parameters
     ----------
-    texts : dict of list of str
+    texts : dict of sequence of str
         Documents or lines under ``train``, ``validation`` and ``test``.
     vocab_size : int
         Entries of a tokenizer trained here.
@@ -105,6 +114,8 @@ def prepare(
         Share of ordinary tokens hidden, in (0, 1).
     test_draws : int
         How many independent masks of the test set are scored together.
+    store : Path, optional
+        A folder of these texts alone, where their tokenizer and tokens are kept and found again.
 
     Returns
     -------
@@ -119,9 +130,12 @@ def prepare(
         raise ValueError(f"layout must be 'blocks' or 'lines', got {layout!r}")
     if layout == "lines":
         texts = {split: reference_lines(lines) for split, lines in texts.items()}
-    pieces, name = _tokenizer(tokenizer, texts["train"], vocab_size)
-    encode = encode_blocks if layout == "blocks" else encode_lines
-    ids = {split: torch.from_numpy(encode(pieces, lines, length)) for split, lines in texts.items()}
+    kept = store / f"{layout}-{vocab_size}.json" if store else None
+    pieces, name = _tokenizer(tokenizer, texts["train"], vocab_size, kept)
+    ids = {
+        split: torch.from_numpy(_sequences(pieces, lines, layout, length, split, store))
+        for split, lines in texts.items()
+    }
     for split, sequences in ids.items():
         if len(sequences) == 0:
             raise ValueError(
@@ -140,7 +154,31 @@ def prepare(
     )
 
 
-def _tokenizer(name: str, train_texts: list[str], vocab_size: int) -> tuple[Tokenizer, str]:
+def _sequences(
+    pieces: Tokenizer,
+    texts: Sequence[str],
+    layout: str,
+    length: int,
+    split: str,
+    store: Path | None,
+) -> np.ndarray:
+    """Return the sequences of a split; blocks of any length are cut from the same tokens."""
+
+    def encode(some: Sequence[str]) -> np.ndarray:
+        if layout == "blocks":
+            return encode_stream(pieces, some)
+        return encode_lines(pieces, some, length).ravel()
+
+    if store is None:
+        return cut(encode(texts), length)
+    told = f"{layout} {length if layout == 'lines' else ''} {pieces.to_str()}"
+    name = hashlib.sha256(told.encode()).hexdigest()[:16]
+    return cut(in_shards(store / name / split, encode, texts), length)
+
+
+def _tokenizer(
+    name: str, train_texts: Sequence[str], vocab_size: int, kept: Path | None
+) -> tuple[Tokenizer, str]:
     if name not in ("corpus", REFERENCE_TOKENIZER):
         raise ValueError(f"tokenizer must be 'corpus' or {REFERENCE_TOKENIZER!r}, got {name!r}")
     if name == REFERENCE_TOKENIZER:
@@ -150,5 +188,6 @@ def _tokenizer(name: str, train_texts: list[str], vocab_size: int) -> tuple[Toke
             reason = f" ({REFERENCE_TOKENIZER} could not be fetched: {type(error).__name__})"
     else:
         reason = ""
-    pieces = train_wordpiece(train_texts, vocab_size)
+    train = partial(train_wordpiece, train_texts, vocab_size)
+    pieces = kept_tokenizer(kept, train) if kept else train()
     return pieces, f"WordPiece of {pieces.get_vocab_size():,} trained on the corpus{reason}"

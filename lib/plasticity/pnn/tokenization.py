@@ -119,8 +119,27 @@ def encode_lines(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> np.
     return np.array(rows, dtype=np.int64).reshape(-1, length)
 
 
+def encode_stream(tokenizer: Tokenizer, texts: Iterable[str]) -> np.ndarray:
+    """Join the tokens of the texts, a ``[SEP]`` after each.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+    texts : iterable of str
+
+    Returns
+    -------
+    numpy.ndarray of int64, one dimension
+    """
+    separator = [tokenizer.token_to_id(SEP)]
+    parts = [np.zeros(0, dtype=np.int64)]
+    for ids in _encoded(tokenizer, texts, special=False):
+        parts.append(np.array(ids + separator, dtype=np.int64))
+    return np.concatenate(parts)
+
+
 def encode_blocks(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> np.ndarray:
-    """Join the texts, a ``[SEP]`` after each, and cut blocks: no padding and no truncation.
+    """Join the texts and cut blocks: no padding and no truncation.
 
     Parameters
     ----------
@@ -133,13 +152,19 @@ def encode_blocks(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> np
     -------
     numpy.ndarray of int64, shape (number of blocks, length)
     """
-    separator = [tokenizer.token_to_id(SEP)]
-    parts = [np.zeros(0, dtype=np.int64)]
-    for ids in _encoded(tokenizer, texts, special=False):
-        parts.append(np.array(ids + separator, dtype=np.int64))
-    joined = np.concatenate(parts)
-    count = len(joined) // length
-    return joined[: count * length].reshape(count, length)
+    return cut(encode_stream(tokenizer, texts), length)
+
+
+def cut(stream: np.ndarray, length: int) -> np.ndarray:
+    """Cut tokens into sequences of one length; what is left over is dropped.
+
+    Examples
+    --------
+    >>> cut(np.arange(5), 2).tolist()
+    [[0, 1], [2, 3]]
+    """
+    count = len(stream) // length
+    return stream[: count * length].reshape(count, length)
 
 
 def _encoded(tokenizer: Tokenizer, texts: Iterable[str], special: bool) -> Iterator[list[int]]:
