@@ -83,6 +83,18 @@ def test_prepare_is_the_same_every_time_and_names_bad_input():
         prepare({**texts, "validation": ["cat"]}, vocab_size=80, length=64)
 
 
+def test_blocks_know_the_document_that_they_begin_in():
+    long, short = "the cat sat on the mat " * 4, "the dog"
+    splits = {"train": [long], "validation": [short], "test": [long, short, short, long]}
+    sizes = {"vocab_size": 60, "length": 4}
+    corpus = prepare(splits | {"validation": [long]}, **sizes)
+    assert corpus.test[0].shape[0] == (24 + 1 + 2 + 1 + 2 + 1 + 24 + 1) // 4
+    # The first document fills six blocks and a token; two short ones and the last share the next.
+    assert corpus.documents("test").tolist() == [0] * 7 + [1] + [2] * 6
+    lines = {split: [f"the cat number {n} sat on the mat" for n in range(3)] for split in splits}
+    assert prepare(lines, **sizes, layout="lines").documents("validation").tolist() == [0, 1, 2]
+
+
 def test_reference_keeps_lines_of_enough_characters_and_words():
     kept = reference_lines(
         [" = Title = ", "", "four words are here now", "abcdefghijklmnopqrstuvwxyz"]

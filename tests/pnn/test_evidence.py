@@ -49,6 +49,7 @@ def corpus():
         rule=RULE,
         pad_token_id=None,
         tokenizer=SimpleNamespace(get_vocab_size=lambda: 40),
+        documents=lambda split: np.arange(len(test[0])) // 2,
     )
 
 
@@ -202,7 +203,7 @@ def sample(states: np.ndarray, control: np.ndarray | None = None) -> careful.Sam
         )
     }
     resample = statistics.cluster_resampler(texts, 200, np.random.default_rng(0))
-    return careful.Sample(found, texts, np.zeros(states.shape[1], int), resample)
+    return careful.Sample(found, texts, texts, np.zeros(states.shape[1], int), resample)
 
 
 def path(updates: np.ndarray) -> np.ndarray:
@@ -246,7 +247,9 @@ def test_neighbours_that_do_not_matter_correlate_as_shuffled_ones_do():
     texts = np.repeat(np.arange(300), 5)
     level = rng.normal(size=300)[texts]  # only the text matters
     states = np.zeros((2, len(texts), 3))
-    one = careful.Sample({"trained": {"state": states}}, texts, texts * 0, lambda values: values)
+    one = careful.Sample(
+        {"trained": {"state": states}}, texts, texts, texts * 0, lambda values: values
+    )
     found = careful.neighbour_correlations(one, level + rng.normal(size=len(texts)), 20, rng)
     overall, inside, shuffled = (value for *_, value in found)
     assert overall > 0.3

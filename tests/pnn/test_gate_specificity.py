@@ -27,7 +27,13 @@ def corpus():
     ids = toy_ids(40)
     validation, test = (fixed_masks(ids, RULE, seed) for seed in (1, 2))
     test = tuple(torch.cat([part, part]) for part in test)  # two draws
-    return SimpleNamespace(validation=validation, test=test, rule=RULE, pad_token_id=None)
+    return SimpleNamespace(
+        validation=validation,
+        test=test,
+        rule=RULE,
+        pad_token_id=None,
+        documents=lambda split: np.arange(len(test[0])) // 2,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from toy_masked import toy_model
 
 from plasticity.pnn import interventions as change
 from plasticity.pnn.interventions import SITES, Intervention, intervene
+from plasticity.pnn.variants import VariantConfig, VariantForMaskedLM
 
 
 @pytest.fixture(params=["as_released", "as_paper"])
@@ -146,3 +147,30 @@ def test_a_meter_measures_and_does_not_act(model, ids):
 def test_an_unknown_site_is_refused():
     with pytest.raises(ValueError, match="site is 'ffn'; allowed: attention, raw_proposal"):
         Intervention("ffn", change.identity)
+
+
+def test_a_refiner_for_each_step_is_reached_at_its_step(ids):
+    torch.manual_seed(0)
+    config = VariantConfig(
+        vocab_size=40, hidden_size=16, num_attention_heads=2, intermediate_size=24, num_steps=3,
+        share_refiner=False,
+    )  # fmt: skip
+    model = VariantForMaskedLM(config).eval()
+    plain, _ = states(model, ids)
+    closed, _ = states(model, ids, Intervention("gate", change.scale(0.0), steps={2}))
+    assert same(plain[:2], closed[:2])
+    assert torch.equal(closed[2], closed[1]) and not torch.equal(plain[2], plain[1])
+    assert not torch.equal(closed[3], closed[2])  # the third goes on
+
+
+def test_a_site_that_a_refiner_lacks_is_named():
+    config = VariantConfig(
+        vocab_size=40, hidden_size=16, num_attention_heads=2, block_sizes=[8, 16]
+    )
+    model = VariantForMaskedLM(config)
+    with (
+        pytest.raises(ValueError, match=r"'attention', which HierarchicalRefiner .* gate, delta"),
+        intervene(model, Intervention("attention", change.identity)),
+    ):
+        pass
+    assert not model.pnn._forward_pre_hooks and not model.pnn.refiner._forward_pre_hooks

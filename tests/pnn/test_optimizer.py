@@ -96,7 +96,12 @@ def test_the_verdict_needs_every_step_to_follow_and_to_gain(cosines, losses, fol
 @pytest.fixture(scope="module")
 def rows(masks):
     tokenizer = SimpleNamespace(get_vocab_size=lambda: 40)
-    corpus = SimpleNamespace(test=masks, pad_token_id=None, tokenizer=tokenizer)
+    corpus = SimpleNamespace(
+        test=masks,
+        pad_token_id=None,
+        tokenizer=tokenizer,
+        documents=lambda split: np.arange(len(masks[0])) // 2,
+    )
     patch, found = pytest.MonkeyPatch(), []
     patch.setattr(pnn_refinement, "trained_model", lambda *_: (toy_model(7), corpus))
     patch.setattr(pnn_refinement, "build_model", lambda *_: toy_model(8))

@@ -94,7 +94,8 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         for masked in (corpus.validation, corpus.test)
     )
     counts = np.bincount(corpus.train.flatten().numpy(), minlength=model.config.vocab_size)
-    texts = test.sequences % (len(corpus.test[0]) // config.test_draws)  # masked several times
+    # The test set is masked several times.
+    texts = corpus.documents("test")[test.sequences % (len(corpus.test[0]) // config.test_draws)]
     rows = analyse(test, validation, texts, counts, config, np.random.default_rng(seed))
     rows += _score_rows(test, corpus)
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])

@@ -2,7 +2,7 @@
 
 As released, `plasticity.pnn.released` repeats them. As they should be, all but the seventh, which
 is `pnn_gate_specificity`: every quantity is of the same masked tokens of the test set, differences
-are paired by token, intervals come from drawing whole texts again, and the same model with the
+are paired by token, intervals come from drawing whole documents again, and the same model with the
 refiner that it had before training is the control. The rule of every verdict was set before
 anything was measured.
 """
@@ -44,7 +44,7 @@ class Config(pnn_refinement.Config):
 
     sequences: int = setting(2000, "test sequences read, at most")
     draws: int = setting(20, "draws of each arm that is random")
-    resamples: int = setting(2000, "resamplings of the texts, for the intervals")
+    resamples: int = setting(2000, "resamplings of the documents, for the intervals")
 
     def __post_init__(self):
         """Check ranges."""
@@ -128,8 +128,9 @@ def _sample(
         name: record(model, ids, hidden, sites, pad_token_id=corpus.pad_token_id)
         for name, model in models.items()
     }
-    resample = cluster_resampler(texts, config.resamples, np.random.default_rng(seed))
-    return Sample(found, texts, positions, resample), labels[hidden].numpy()
+    documents = corpus.documents("test")[texts]
+    resample = cluster_resampler(documents, config.resamples, np.random.default_rng(seed))
+    return Sample(found, texts, documents, positions, resample), labels[hidden].numpy()
 
 
 def released_rows(evidence: object, place: str = "", step: int = 0) -> list[tuple]:
@@ -307,7 +308,8 @@ def _neighbour_rows(
             f"no token of the {len(ids)} test sequences stands between an easy and a hard one; "
             "read more of them (sequences)"
         )
-    resample = cluster_resampler(centres.sequences, config.resamples, rng)
+    documents = corpus.documents("test")[centres.sequences]
+    resample = cluster_resampler(documents, config.resamples, rng)
     rows, lows = [(0, "test", "centres", len(centres.sequences))], {}
     for name, model in models.items():
         found = neighbours.losses(

@@ -56,7 +56,7 @@ class Config(pnn_refinement.Config):
     trained: bool = setting(True, "trained, or fresh from its initialisation: the control")
     sequences: int = setting(2000, "test sequences read, at most")
     draws: int = setting(20, "draws of each arm that is random")
-    resamples: int = setting(2000, "resamplings of the texts, for the intervals")
+    resamples: int = setting(2000, "resamplings of the documents, for the intervals")
 
     def __post_init__(self):
         """Check ranges."""
@@ -207,13 +207,13 @@ def _paired_rows(model, corpus, config: Config, seed: int) -> list[tuple]:
 
     ids, labels = (part[: config.sequences] for part in corpus.test)
     ids, labels = (part[: len(corpus.test[0]) // config.test_draws] for part in (ids, labels))
-    texts = (labels != IGNORED_LABEL).nonzero()[:, 0].numpy()
+    documents = corpus.documents("test")[(labels != IGNORED_LABEL).nonzero()[:, 0].numpy()]
     profile = torch.from_numpy(_profile(model, corpus))
     changes = arms(torch.Generator().manual_seed(seed), profile)
     score = _scorer(model, (ids, labels), corpus.pad_token_id, config.draws)
     plain = score(identity, 0, "nothing")
     lost = {key: plain - score(change, *key) for key, change in changes.items()}
-    resample = cluster_resampler(texts, config.resamples, np.random.default_rng(seed))
+    resample = cluster_resampler(documents, config.resamples, np.random.default_rng(seed))
     rows = []
     for (step, name), (hits, losses) in lost.items():
         drops = resample(hits)

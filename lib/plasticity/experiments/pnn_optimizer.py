@@ -30,7 +30,7 @@ class Config(pnn_refinement.Config):
     """A trained arm, and the test sequences that it reads."""
 
     sequences: int = setting(4000, "test sequences read, at most")
-    resamples: int = setting(2000, "resamplings of the texts, for the intervals")
+    resamples: int = setting(2000, "resamplings of the documents, for the intervals")
 
     def __post_init__(self):
         """Check ranges."""
@@ -66,7 +66,8 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     def compare(split: str, model: "nn.Module") -> list[tuple]:
         found = align(model, ids, labels, seed=seed, pad_token_id=corpus.pad_token_id)
         rng = np.random.default_rng(seed)
-        resample = cluster_resampler(found.sequences, config.resamples, rng)
+        documents = corpus.documents("test")[found.sequences]
+        resample = cluster_resampler(documents, config.resamples, rng)
         return [(step, split, *rest) for step, *rest in _rows(found, resample)]
 
     rows = compare("test", model)

@@ -17,6 +17,7 @@ from plasticity.pnn.token_store import in_shards, kept_tokenizer
 from plasticity.pnn.tokenization import (
     MASK,
     PAD,
+    SEP,
     SPECIAL_TOKENS,
     cut,
     encode_blocks,
@@ -66,6 +67,27 @@ class MaskedCorpus:
         """
         labels = (self.validation if split == "validation" else self.test)[1][:sequences]
         return constant_guess(self.train, labels, self.rule)
+
+    def documents(self, split: str) -> np.ndarray:
+        """Return the number of the document that each sequence begins in.
+
+        Blocks cut from one document are not independent: intervals draw whole documents again. A
+        line is a document of its own.
+
+        Parameters
+        ----------
+        split : {"validation", "test"}
+
+        Returns
+        -------
+        ndarray of int64, shape (sequences,)
+            Rising from 0; of a test set masked several times, one numbering goes through all.
+        """
+        ids = (self.validation if split == "validation" else self.test)[0].numpy()
+        if self.pad_token_id is not None:
+            return np.arange(len(ids))
+        ends = (ids == self.tokenizer.token_to_id(SEP)).sum(1)
+        return np.unique(np.cumsum(ends) - ends, return_inverse=True)[1]
 
     def masked(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Cut and mask other texts as this corpus's test set is, once.

@@ -41,14 +41,15 @@ class Sample:
     found : dict of str to dict
         What `plasticity.pnn.activity.record` found of raw_proposal, proposal, gate and state: under
         ``trained``, and under ``untrained`` with the refiner as it was before training.
-    texts, positions : ndarray of int64, shape (tokens,)
-        Which text each token stands in, and where.
+    texts, documents, positions : ndarray of int64, shape (tokens,)
+        Which sequence each token stands in, which document that is from, and where in the sequence.
     resample : callable
-        From values of the tokens to their means where whole texts are drawn again.
+        From values of the tokens to their means where whole documents are drawn again.
     """
 
     found: dict[str, dict[str, np.ndarray]]
     texts: np.ndarray
+    documents: np.ndarray
     positions: np.ndarray
     resample: Callable
 
@@ -142,7 +143,7 @@ def dimension_kinds(sample: Sample, draws: int, rng: np.random.Generator) -> Row
     """Return experiment 4: kinds of dimensions beyond noise and growth, against dealt-out signs.
 
     A dimension's activity is its mean size in units of the token's state, and its change from step
-    to step is one if it exceeds the noise between texts. The claim holds where accumulators and
+    to step is one if it exceeds the noise between documents. The claim holds where accumulators and
     selectors are both more common than in 97.5 % of the deals.
 
     Parameters
@@ -159,8 +160,8 @@ def dimension_kinds(sample: Sample, draws: int, rng: np.random.Generator) -> Row
         changes = np.diff(size, axis=0).swapaxes(0, 1)  # (tokens, steps, dimensions)
         everyone = np.ones(len(changes), dtype=bool)
         tested = [
-            _tested(changes[chosen], sample.texts[chosen])
-            for chosen in (everyone, sample.texts % 2 == 0, sample.texts % 2 == 1)
+            _tested(changes[chosen], sample.documents[chosen])
+            for chosen in (everyone, sample.documents % 2 == 0, sample.documents % 2 == 1)
         ]
         kinds = [dimensions.kinds(*one) for one in tested]
         own, first, second = (dimensions.shares(one) for one in kinds)

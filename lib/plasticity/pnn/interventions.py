@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plasticity.pnn.modeling import PnnForMaskedLM, PnnModel
 
@@ -80,6 +80,11 @@ def intervene(model: PnnModel | PnnForMaskedLM, *interventions: Intervention) ->
     model : PnnModel or PnnForMaskedLM
     *interventions : Intervention
 
+    Raises
+    ------
+    ValueError
+        If the refiner has no such site, as a hierarchical one has no attention of its own.
+
     Examples
     --------
     >>> from plasticity.pnn import PnnConfig
@@ -93,23 +98,37 @@ def intervene(model: PnnModel | PnnForMaskedLM, *interventions: Intervention) ->
     True
     """
     pnn = model if isinstance(model, PnnModel) else model.pnn
+    refiners = list(pnn.refiner) if isinstance(pnn.refiner, nn.ModuleList) else [pnn.refiner]
     now = _Clock()
-    modules = {
-        "attention": pnn.refiner.attention,
-        "raw_proposal": pnn.refiner.contract,
-        "proposal": pnn.refiner.proposal_norm,
-        "gate": pnn.refiner.gate,
-        "delta": pnn.refiner,
-        "state": pnn.refiner,
-    }
     with ExitStack() as hooks:
         hooks.enter_context(pnn.register_forward_pre_hook(now.start))
-        hooks.enter_context(pnn.refiner.register_forward_pre_hook(now.tick))
-        for site in SITES:
-            own = [one for one in interventions if one.site == site]
-            if own:
-                hooks.enter_context(modules[site].register_forward_hook(_hook(site, own, now)))
+        for refiner in refiners:
+            hooks.enter_context(refiner.register_forward_pre_hook(now.tick))
+            for site in SITES:
+                own = [one for one in interventions if one.site == site]
+                if own:
+                    module = _at(refiner, site)
+                    hooks.enter_context(module.register_forward_hook(_hook(site, own, now)))
         yield
+
+
+def _at(refiner: nn.Module, site: str) -> nn.Module:
+    """Return the module whose output is the value at a site."""
+    names = {
+        "attention": "attention",
+        "raw_proposal": "contract",
+        "proposal": "proposal_norm",
+        "gate": "gate",
+    }
+    if site not in names:
+        return refiner
+    if not hasattr(refiner, names[site]):
+        has = [one for one in SITES if one not in names or hasattr(refiner, names[one])]
+        raise ValueError(
+            f"site is {site!r}, which {type(refiner).__name__} does not have; "
+            f"allowed: {', '.join(has)}"
+        )
+    return getattr(refiner, names[site])
 
 
 class _Clock:
