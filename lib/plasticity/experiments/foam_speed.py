@@ -12,7 +12,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -224,9 +224,12 @@ def _peak(config: Config, arm: str, seed: int) -> float:
 
     torch.set_num_threads(1)
     trial = foam_trial.Config(arm=arm, base=BASE, steps=config.memory_steps, evaluations=1)
-    model, *_ = foam_base.load(BASE)
+    base, *_ = foam_base.load(BASE)
     lessons = foam_trial.lessons_of(BASE, trial.examples, seed, skills.SKILLS)
-    schedule = foam_trial.schedule_of(trial)
-    return provenance.memory_growth(
-        lambda: learning.learn(model, lessons, arms.ARMS[arm], schedule, seed)
-    )
+
+    def work(steps: int, model) -> None:
+        schedule = replace(foam_trial.schedule_of(trial), steps=steps)
+        learning.learn(model, lessons, arms.ARMS[arm], schedule, seed)
+
+    work(1, copy.deepcopy(base))  # loads what is loaded but once
+    return provenance.memory_growth(lambda: work(config.memory_steps, base))

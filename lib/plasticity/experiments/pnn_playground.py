@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from plasticity.pnn.interventions import Intervention
     from plasticity.pnn.modeling import PnnForMaskedLM
 
-MODEL = paths.RELEASED_CHECKPOINTS / "pnn_stories"
+MODEL = paths.RELEASED_CHECKPOINTS / pnn_refinement.SHIPPED
 COMMAND = "python -m plasticity.experiments.pnn_playground"
 REPEATS = 20  # answers timed
 # Written for the page before the model was trained: sentences, and the word to hide in each.
@@ -87,16 +87,10 @@ def load(folder: Path | None = None) -> tuple["PnnForMaskedLM", "Tokenizer"]:
     >>> rows["step"].max()
     np.int64(4)
     """
-    from safetensors.torch import load_file
-    from tokenizers import Tokenizer
-
-    from plasticity.pnn.configuration import PnnConfig
-    from plasticity.pnn.modeling import PnnForMaskedLM
+    from plasticity.pnn.shipped import load_model, load_tokenizer
 
     folder = folder or MODEL
-    model = PnnForMaskedLM(PnnConfig.from_pretrained(folder / "model"))
-    model.load_state_dict(load_file(folder / "model" / "model.safetensors"))
-    return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return load_model(folder), load_tokenizer(folder)
 
 
 def interventions(change: str, at: int = 0) -> list["Intervention"]:

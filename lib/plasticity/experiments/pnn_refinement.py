@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from plasticity.companion import datasets as corpora
-from plasticity.companion import metrics, paths, provenance, results
+from plasticity.companion import metrics, paths, profiles, provenance, results
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 # from the second on it is clear of the plateau, and may be compared with others.
 PLATEAU_MARGIN, CLEAR_OF_PLATEAU = 2.0, 15.0
 CERTAINTY = 1.96  # standard errors of a share of the scored tokens
+SHIPPED = "pnn_stories"  # the model that is shipped, with its tokenizer
 ABOUT_TEN = (5.0, 15.0)  # gains in percentage points that count as "approximately 10"
 
 
@@ -51,7 +53,9 @@ class Config(ExperimentConfig):
     num_readouts: int = setting(1, "BERT: layers read out in the loss; 4 = PNN's losses")
     budget: str = setting("tokens", "tokens: train_tokens; compute: as many as BERT's FLOPs allow")
     corpus: str = setting("wikitext_103", "name of a text dataset")
-    tokenizer: str = setting("bert-base-uncased", "corpus (trained here) or bert-base-uncased")
+    tokenizer: str = setting(
+        "bert-base-uncased", "corpus (trained here), bert-base-uncased or pnn_stories"
+    )
     vocab_size: int = setting(30522, "word pieces")
     layout: str = setting("lines", "lines (truncated, padded) or blocks (joined text)")
     sequence_length: int = setting(128, "tokens per sequence")
@@ -190,8 +194,11 @@ def prepare_corpus(config: Config) -> "MaskedCorpus":
 
 @lru_cache(maxsize=1)  # the arms that a process trains one after another share their text
 def _prepared(name, vocab_size, length, layout, tokenizer, mask_probability, test_draws):
+    from plasticity.pnn import shipped
     from plasticity.pnn.corpus import prepare
 
+    if tokenizer == SHIPPED:
+        tokenizer = shipped.load_tokenizer(paths.RELEASED_CHECKPOINTS / SHIPPED)
     splits = corpora.load(name)
     code = provenance.code_hash("pnn_refinement")  # other code may make other tokens
     return prepare(
@@ -247,7 +254,8 @@ def trained_model(config: Config, seed: int, runtime: Runtime):
     ----------
     config : Config
         An arm, or the config of an analysis, which extends this one; the model is that of the arm
-        of the same variant and settings, trained by `run` or here, whichever comes first.
+        of the same variant and settings, trained by `run` or here, whichever comes first. A PNN
+        with the tokenizer of the shipped model is that model, and nothing is trained.
     seed : int
     runtime : Runtime
 
@@ -256,12 +264,57 @@ def trained_model(config: Config, seed: int, runtime: Runtime):
     model : PnnForMaskedLM or BertBaselineForMaskedLM
         In evaluation mode.
     corpus : MaskedCorpus
+
+    Raises
+    ------
+    ValueError
+        If it is the shipped model, and a setting or the seed is not its own.
     """
+    if config.tokenizer == SHIPPED and config.architecture == "pnn":
+        return _shipped_model(config, seed), prepare_corpus(config)
     arm = Config(**{f.name: getattr(config, f.name) for f in dataclasses.fields(Config)})
     corpus = prepare_corpus(arm)
     with results.held_checkpoint("pnn_refinement", arm, seed) as folder:
         model, _ = train_arm(arm, corpus, seed, folder, runtime, arm.curve_sequences)
     return model.eval(), corpus
+
+
+def _shipped_model(config: Config, seed: int) -> "PnnForMaskedLM":
+    from plasticity.pnn import shipped
+
+    check_choice("seed", seed, (0,))  # of which alone a model is shipped
+    model = shipped.load_model(paths.RELEASED_CHECKPOINTS / SHIPPED)
+    wanted = config.model_config(model.config.vocab_size)
+    for name in ("reading", "num_steps", "hidden_size", "intermediate_size",
+                 "num_attention_heads", "max_position_embeddings"):  # fmt: skip
+        check_choice(name, getattr(wanted, name), (getattr(model.config, name),))
+    return model
+
+
+def with_shipped_model(configs: Iterable[Config]) -> list[Config]:
+    """Return the configs of PNN among those of an analysis, to be done on the shipped model.
+
+    Parameters
+    ----------
+    configs : iterable of Config
+        They keep what belongs to the analysis, the corpus and the number of steps.
+
+    Returns
+    -------
+    list of Config
+        With the settings that the shipped model was trained with; it has one seed, 0.
+
+    Examples
+    --------
+    >>> [config] = with_shipped_model([Config(corpus="stories"), Config(architecture="bert")])
+    >>> config.corpus, config.tokenizer, config.num_steps, config.hidden_size
+    ('stories', 'pnn_stories', 4, 96)
+    """
+    [shipped] = profiles.configs("pnn_playground", "paper")
+    kept = ("variant", "corpus", "num_steps", "test_draws", "curve_sequences")
+    names = [field.name for field in dataclasses.fields(Config) if field.name not in kept]
+    settings = {name: getattr(shipped, name) for name in names} | {"tokenizer": SHIPPED}
+    return [dataclasses.replace(one, **settings) for one in configs if one.architecture == "pnn"]
 
 
 def untrained_model(config: Config, seed: int):
@@ -323,8 +376,8 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         readouts = [score.readout_accuracy[step] for step in (0, *model.config.readout_layers)]
         if len(readouts) > 2:  # every step is trained to be read out
             rows += _progression_rows(split, readouts, corpus.constant_guess(split), score.tokens)
-    trained_here = float(corpus.tokenizer_name != config.tokenizer)
-    rows.append((0, "train", "tokenizer_trained_here", trained_here))
+    trained_here = corpus.tokenizer_name != config.tokenizer != SHIPPED
+    rows.append((0, "train", "tokenizer_trained_here", float(trained_here)))
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
 

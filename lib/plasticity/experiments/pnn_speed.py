@@ -306,6 +306,7 @@ def _peak_here(config: Config, name: str, seed: int) -> float:
         step()
         step()
 
+    work()  # loads what is loaded but once
     return provenance.memory_growth(work)
 
 

@@ -39,7 +39,7 @@ class MaskedCorpus:
     ----------
     tokenizer : tokenizers.Tokenizer
     tokenizer_name : str
-        ``bert-base-uncased``, or a sentence saying what it was trained on.
+        ``bert-base-uncased``, or a sentence saying where it is from.
     train : Tensor of int64, shape (sequences, length)
     validation, test : tuple of Tensor
         Masked ids and labels, the same for every model and seed.
@@ -112,7 +112,7 @@ def prepare(
     vocab_size: int,
     length: int,
     layout: str = "blocks",
-    tokenizer: str = "corpus",
+    tokenizer: str | Tokenizer = "corpus",
     mask_probability: float = 0.15,
     test_draws: int = 1,
     store: Path | None = None,
@@ -130,8 +130,8 @@ def prepare(
     layout : {"blocks", "lines"}
         Blocks of joined text without padding, or one truncated and padded line each as in the
         reference.
-    tokenizer : {"corpus", "bert-base-uncased"}
-        Train on the training texts, or use the reference's if it can be fetched.
+    tokenizer : {"corpus", "bert-base-uncased"} or tokenizers.Tokenizer
+        Train on the training texts, use the reference's if it can be fetched, or use this one.
     mask_probability : float
         Share of ordinary tokens hidden, in (0, 1).
     test_draws : int
@@ -199,8 +199,10 @@ def _sequences(
 
 
 def _tokenizer(
-    name: str, train_texts: Sequence[str], vocab_size: int, kept: Path | None
+    name: str | Tokenizer, train_texts: Sequence[str], vocab_size: int, kept: Path | None
 ) -> tuple[Tokenizer, str]:
+    if isinstance(name, Tokenizer):
+        return name, f"WordPiece of {name.get_vocab_size():,}, given"
     if name not in ("corpus", REFERENCE_TOKENIZER):
         raise ValueError(f"tokenizer must be 'corpus' or {REFERENCE_TOKENIZER!r}, got {name!r}")
     if name == REFERENCE_TOKENIZER:
