@@ -267,6 +267,13 @@ class TestNumbers:
         with pytest.raises(ValueError, match="give variant= one of bert, pnn"):
             Numbers("laptop").metric("pnn_refinement", "accuracy")
 
+    def test_an_arm_that_a_profile_leaves_out_is_no_gap(self, monkeypatch):
+        monkeypatch.setattr(results, "load", stored)
+        left_out = Numbers("laptop").metric("pnn_refinement", "accuracy", variant="bert_stepwise")
+        assert left_out == "—"
+        with pytest.raises(ValueError, match="variant is 'brt'; no profile has it for pnn_ref"):
+            Numbers("laptop").metric("pnn_refinement", "accuracy", variant="brt")
+
     def test_says_which_data_the_numbers_come_from(self, monkeypatch):
         data = [{"name": "stories", "source": "sample", "note": "Machine-written.", "sha256": "1"}]
         study = results.Study(stored("pnn_refinement", "laptop").rows, [{"datasets": data}])

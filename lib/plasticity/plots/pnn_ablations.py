@@ -82,12 +82,13 @@ def ablations(differences: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         forest.axvline(0, color="black", lw=0.8)
         forest.set_yticks(range(len(found)), [LABELS[name] for name in found.index], fontsize=8)
         forest.set(title="Loss against PNN's", xlabel="nats a token; left is better")
+        forest.locator_params(axis="x", nbins=4)
         _scatter(compute, summary, "flops_per_token", "total", "FLOPs a token, training")
         _scatter(size, summary, "parameters", "encoder", "parameters without embeddings and head")
         for group, colour in COLOURS.items():
             compute.plot([], [], "o", color=colour, label=group)
         compute.plot([], [], "*", color="black", label="PNN")
-        compute.legend(fontsize=7.5)
+        figure.legend(*compute.get_legend_handles_labels(), loc="outside lower center", ncols=9)
         compute.set_title("Accuracy and compute")
         size.set_title("Accuracy and size")
     return figure
@@ -109,6 +110,7 @@ def _scatter(axes, summary: pd.DataFrame, cost: str, split: str, name: str) -> N
     front = front[front["accuracy"] == front["accuracy"].cummax()]
     axes.step(front["cost"], front["accuracy"], where="post", color="#999999", lw=1, zorder=0)
     axes.set(xlabel=name, ylabel="test accuracy, %")
+    axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 

@@ -4,7 +4,8 @@ from functools import cache
 
 import pandas as pd
 
-from plasticity.companion import metrics, provenance, results, statistics
+from plasticity.companion import metrics, profiles, provenance, results, statistics
+from plasticity.companion.tables import ABSENT
 
 NOT_SHOWN = ("smoke", "custom")
 NOT_MEASURED = "*not measured yet*"
@@ -53,17 +54,21 @@ class Numbers:
         -------
         str
             ``'27.0 % [26.1, 27.9] (3 seeds)'``; ``'*not measured yet*'`` where the store has no
-            row, or where the profile never shows results (smoke, custom).
+            row, or where the profile never shows results (smoke, custom); ``'—'`` where the
+            profile leaves the arm out.
 
         Raises
         ------
         ValueError
-            If the metric is unknown, or the rows of several variants or splits are left.
+            If the metric or the variant is unknown, or the rows of several variants or splits are
+            left.
         """
         metrics.metric(name)
         profile = profile or self.profile
         if profile in NOT_SHOWN:
             return NOT_MEASURED
+        if variant is not None and not _has(experiment, profile, variant):
+            return ABSENT
         rows = self._study(experiment, profile).rows
         for column, wanted in (("metric", name), ("variant", variant), ("split", split)):
             if wanted is not None:
@@ -81,6 +86,18 @@ class Numbers:
         """Return, in Markdown, which data the numbers of an experiment were measured on."""
         study = None if self.profile in NOT_SHOWN else self._study(experiment, self.profile)
         return provenance.data_line(study.provenance) if study and study.provenance else ""
+
+
+def _has(experiment: str, profile: str, variant: str) -> bool:
+    """Tell whether a profile has a variant; one that no profile has is an error."""
+    listed = {
+        name: {config.variant for config in profiles.configs(experiment, name)}
+        for name in profiles.names()
+        if experiment in profiles.listed(name)
+    }
+    if not any(variant in variants for variants in listed.values()):
+        raise ValueError(f"variant is {variant!r}; no profile has it for {experiment}")
+    return variant in listed.get(profile, ())
 
 
 def _text(rows: pd.DataFrame, digits: int) -> str:
