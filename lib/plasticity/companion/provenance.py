@@ -1,17 +1,15 @@
 """Where a result comes from: its code, data, packages and machine."""
 
 import ast
-import ctypes
 import hashlib
 import importlib.metadata
-import math
 import os
 import platform
 import re
 import shlex
 import sys
 import types
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ import plasticity
 from plasticity.companion import datasets, models
 from plasticity.companion.configuration import ExperimentConfig, experiment_module
 
-M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 2**16  # of malloc.h, and bytes
 MOST_NAMED = 12  # variants that are listed; of more, the number is told
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -181,44 +178,6 @@ def idle_cores() -> int:
     """Return how many of the usable cores had nothing to do, in half a second."""
     busy = psutil.cpu_percent(interval=0.5, percpu=True)
     return round(sum(1 - busy[core] / 100 for core in _cores()))
-
-
-def memory_growth(work: Callable[[], object]) -> float:
-    """Run a piece of work, and return by how much the memory of this process grew at most.
-
-    The allocator is told to give large blocks back at once, for as long as the process lives:
-    otherwise what was freed and kept is used again unseen. Ask in a process of its own.
-
-    Parameters
-    ----------
-    work : callable
-        Called once, without arguments.
-
-    Returns
-    -------
-    float
-        Bytes, the resident memory's peak less what was resident before; nan where there is no
-        Linux to ask.
-
-    Examples
-    --------
-    >>> memory_growth(lambda: None) < 1e9 or sys.platform != "linux"
-    True
-    """
-    account = Path("/proc/self")
-    if not (account / "clear_refs").exists():
-        work()
-        return math.nan
-    allocator = ctypes.CDLL(None)
-    if hasattr(allocator, "mallopt"):  # glibc
-        allocator.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
-        allocator.malloc_trim(0)
-    before = psutil.Process().memory_info().rss
-    (account / "clear_refs").write_text("5", encoding="utf-8")  # forgets the peak until now
-    work()
-    lines = (account / "status").read_text(encoding="utf-8").splitlines()
-    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    return 1024.0 * peak - before
 
 
 def hardware(device: str) -> dict[str, Any]:

@@ -10,14 +10,14 @@ import copy
 import math
 import multiprocessing
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from plasticity.companion import metrics, provenance
+from plasticity.companion import metrics
+from plasticity.companion.benchmarking import in_turns, memory_growth, timed
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
@@ -28,7 +28,6 @@ from plasticity.companion.configuration import (
 from plasticity.experiments import foam_base, foam_trial
 from plasticity.foam.trial import arms
 
-SECONDS_OF_WARM_UP = 1.0
 ARMS = ("plain", "wrapped", "grown")
 BASE = "unsaturated"  # learns where memory is measured
 
@@ -139,7 +138,7 @@ def _pass_rows(config: Config, seed: int) -> Iterator[tuple]:
     models["grown"].grow({n: torch.arange(added) for n in range(config.layers)})
     inputs = _inputs(config.tokens, config.hidden_size, seed)
     works = {name: _pass(model, inputs) for name, model in models.items()}
-    for repeat, times in enumerate(_in_turns(works, config.repeats)):
+    for repeat, times in enumerate(in_turns(works, config.repeats)):
         yield from ((repeat, f"pass/{name}", "step_seconds", t) for name, t in times.items())
         for name in ARMS[1:]:
             yield (repeat, f"pass/{name}", "time_ratio", times[name] / times["plain"])
@@ -152,25 +151,6 @@ def _pass(model, inputs) -> Callable[[], None]:
         model(inputs).square().mean().backward()
 
     return work
-
-
-def _timed(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def _in_turns(works: dict[str, Callable], repeats: int) -> Iterator[dict[str, float]]:
-    """Yield the times of all works, once each: what the machine does meanwhile hits them alike."""
-    for work in works.values():
-        warm = 0.0
-        while warm < SECONDS_OF_WARM_UP:
-            warm += _timed(work)
-    names = list(works)
-    for repeat in range(repeats):
-        turned = names[repeat % len(names) :] + names[: repeat % len(names)]
-        times = {name: _timed(works[name]) for name in turned}
-        yield {name: times[name] for name in names}
 
 
 def _event_rows(config: Config, seed: int) -> Iterator[tuple]:
@@ -187,7 +167,7 @@ def _event_rows(config: Config, seed: int) -> Iterator[tuple]:
     steps = []
     for number in range(-(-config.event_tokens // config.tokens) + 1):
         work = _pass(model, _inputs(config.tokens, size, seed + number))
-        steps.append(_timed(lambda work=work: (work(), optimizer.step())))
+        steps.append(timed(lambda work=work: (work(), optimizer.step())))
     step = statistics.median(steps[1:])
     yield (0, "event", "step_seconds", step)
     cooldown = GrowthConfig().growth_cooldown
@@ -232,4 +212,4 @@ def _peak(config: Config, arm: str, seed: int) -> float:
         learning.learn(model, lessons, arms.ARMS[arm], schedule, seed)
 
     work(1, copy.deepcopy(base))  # loads what is loaded but once
-    return provenance.memory_growth(lambda: work(config.memory_steps, base))
+    return memory_growth(lambda: work(config.memory_steps, base))

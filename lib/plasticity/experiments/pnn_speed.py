@@ -11,14 +11,14 @@ import gc
 import math
 import multiprocessing
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from plasticity.companion import metrics, provenance
+from plasticity.companion import metrics
+from plasticity.companion.benchmarking import in_turns, memory_growth
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
@@ -34,7 +34,6 @@ COMPARISONS = {  # PNN against it
     "albert_blocks": "albert",
     "albert_step": "albert",
 }
-SECONDS_OF_WARM_UP = 1.0
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,14 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     for comparison, other in COMPARISONS.items():
         names = ("pnn", other)
         works = {name: _work(config, comparison, name, seed, runtime.device) for name in names}
-        times = _in_turns(works, config.repeats)
+        turns = list(in_turns(works, config.repeats))
         del works
-        for repeat, pair in enumerate(zip(*times.values(), strict=True)):
+        for repeat, times in enumerate(turns):
             rows += [
                 (repeat, f"{comparison}/{name}", "step_seconds", seconds)
-                for name, seconds in zip(names, pair, strict=True)
+                for name, seconds in times.items()
             ]
-            rows.append((repeat, comparison, "time_ratio", pair[0] / pair[1]))
+            rows.append((repeat, comparison, "time_ratio", times["pnn"] / times[other]))
         flops = [_flops(config, comparison, name) for name in names]
         rows += [
             (0, f"{comparison}/{name}", "step_flops", value)
@@ -115,7 +114,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
                 0,
                 f"{comparison}/{name}",
                 "tokens_per_second",
-                tokens / statistics.median(times[name]),
+                tokens / statistics.median(times[name] for times in turns),
             )
             for name in names
         ]
@@ -239,30 +238,6 @@ def _apply(model, state):
     return state
 
 
-def _timed(work: Callable) -> float:
-    import torch
-
-    started = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
-def _in_turns(works: dict[str, Callable], repeats: int) -> dict[str, list[float]]:
-    """Time each work, alternating, after warming up: what the machine does hits both alike."""
-    for work in works.values():
-        started = time.perf_counter()
-        _timed(work)
-        while time.perf_counter() - started < SECONDS_OF_WARM_UP:
-            _timed(work)
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(repeats):
-        for name, work in works.items():
-            times[name].append(_timed(work))
-    return times
-
-
 def _memory_rows(config: Config, seed: int, device: str) -> list[tuple]:
     """Return the peak memory of whole steps; on a CPU each in a process that does nothing else."""
     peaks, rows = {}, []
@@ -307,7 +282,7 @@ def _peak_here(config: Config, name: str, seed: int) -> float:
         step()
 
     work()  # loads what is loaded but once
-    return provenance.memory_growth(work)
+    return memory_growth(work)
 
 
 def _flops(config: Config, comparison: str, name: str) -> float:
