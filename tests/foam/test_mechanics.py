@@ -197,6 +197,8 @@ def test_settings_out_of_range_are_named():
         foam_speed.Config(event_tokens=10)
     with pytest.raises(ValueError, match="memory_arms is 'lorra'"):
         foam_speed.Config(memory_arms="lora,lorra")
+    with pytest.raises(ValueError, match="memory_arms is 'base'"):
+        foam_speed.Config(memory_arms="base")
 
 
 def test_results_follow_from_their_seed():

@@ -112,7 +112,7 @@ def test_a_majority_is_beaten_only_with_the_whole_interval():
     task, config = TASKS["glue_cola"], smoke("pnn_transfer", "glue")
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 400)
-    pairs = dict.fromkeys(("train", "test"), Pairs([], None, truth, np.arange(400)))
+    pairs = dict.fromkeys(("train", "test"), Pairs([], None, truth, np.arange(400), np.arange(400)))
 
     def verdict(predicted) -> float:
         rows = pnn_transfer._beyond_majority(config, task, predicted, pairs, seed=0)

@@ -83,16 +83,39 @@ def test_prepare_is_the_same_every_time_and_names_bad_input():
         prepare({**texts, "validation": ["cat"]}, vocab_size=80, length=64)
 
 
-def test_blocks_know_the_document_that_they_begin_in():
+@pytest.mark.parametrize("draws", [1, 3])
+def test_blocks_know_the_document_that_they_begin_in(draws):
     long, short = "the cat sat on the mat " * 4, "the dog"
-    splits = {"train": [long], "validation": [short], "test": [long, short, short, long]}
-    sizes = {"vocab_size": 60, "length": 4}
-    corpus = prepare(splits | {"validation": [long]}, **sizes)
-    assert corpus.test[0].shape[0] == (24 + 1 + 2 + 1 + 2 + 1 + 24 + 1) // 4
-    # The first document fills six blocks and a token; two short ones and the last share the next.
-    assert corpus.documents("test").tolist() == [0] * 7 + [1] + [2] * 6
-    lines = {split: [f"the cat number {n} sat on the mat" for n in range(3)] for split in splits}
-    assert prepare(lines, **sizes, layout="lines").documents("validation").tolist() == [0, 1, 2]
+    splits = {"train": [long], "validation": [long], "test": [long, short, short, long]}
+    sizes = {"vocab_size": 60, "length": 4, "test_draws": draws}
+    corpus = prepare(splits, **sizes)
+    assert len(corpus.test[0]) == draws * ((24 + 1 + 2 + 1 + 2 + 1 + 24 + 1) // 4)
+    # The first text fills six blocks and a token; two short ones and the last share the next.
+    assert corpus.test_documents.tolist() == [0] * 7 + [1] + [2] * 6
+    of_one = prepare(splits, **sizes, documents=[4, 4, 4, 9])
+    assert of_one.test_documents.tolist() == [0] * 8 + [1] * 6
+
+
+def test_lines_of_one_document_are_told_to_be():
+    lines = {split: [f"the cat number {n} sat on the mat" for n in range(3)]
+             for split in ("train", "validation", "test")}  # fmt: skip
+    lines["test"].insert(1, "too short")
+    sizes = {"vocab_size": 60, "length": 8, "layout": "lines"}
+    assert prepare(lines, **sizes).test_documents.tolist() == [0, 1, 2]
+    corpus = prepare(lines, **sizes, documents=[7, 7, 7, 8])
+    assert corpus.test_documents.tolist() == [0, 0, 1]
+
+
+def test_few_sequences_are_of_many_documents():
+    texts = [f"the cat number {n} sat on the mat with a hat" for n in range(20)]
+    splits = dict.fromkeys(("train", "validation", "test"), texts)
+    corpus = prepare(splits, vocab_size=60, length=4, test_draws=2)
+    once = len(corpus.test_documents)
+    ids, labels, documents = corpus.test_sample(5)
+    assert len(ids) == len(labels) == 5 and len(set(documents.tolist())) == 5
+    everything = corpus.test_sample(10**6)
+    assert torch.equal(everything[0], corpus.test[0][:once])
+    assert torch.equal(everything[1], corpus.test[1][:once])
 
 
 def test_reference_keeps_lines_of_enough_characters_and_words():

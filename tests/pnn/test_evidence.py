@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib import pyplot as plt
-from toy_masked import RULE, toy_ids, toy_model
+from toy_masked import RULE, sampler, toy_ids, toy_model
 
 from plasticity.companion import export, metrics, profiles, results, statistics
 from plasticity.companion.cli import main
@@ -49,7 +49,7 @@ def corpus():
         rule=RULE,
         pad_token_id=None,
         tokenizer=SimpleNamespace(get_vocab_size=lambda: 40),
-        documents=lambda split: np.arange(len(test[0])) // 2,
+        test_sample=sampler(test),
     )
 
 

@@ -60,8 +60,9 @@ def test_pairs_are_joined_by_a_separator():
     tokens = [tokenizer.id_to_token(i) for i in rows.tensors["input_ids"][0].tolist()]
     assert tokens[:7] == [CLS, "the", "cat", SEP, "the", "mat", SEP]
     assert rows.tensors["attention_mask"][0].tolist() == [1] * 7 + [0] * 3
-    alone = encode_examples(tokenizer, ["the cat sat"], None, [0], length=4)
-    assert alone.tensors["input_ids"].shape == (1, 4)
+    alone = encode_examples(tokenizer, ["the cat sat", "the"], None, [0, 1], length=4)
+    assert alone.tensors["input_ids"].shape == (2, 4)
+    assert (rows.truncated, alone.truncated) == (0, 1)
 
 
 def test_a_regression_is_fitted_to_values():

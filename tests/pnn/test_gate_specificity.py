@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
-from toy_masked import RULE, toy_ids, toy_model
+from toy_masked import RULE, sampler, toy_ids, toy_model
 
 from plasticity.companion import metrics, profiles, statistics
 from plasticity.companion.configuration import Runtime
@@ -32,7 +32,7 @@ def corpus():
         test=test,
         rule=RULE,
         pad_token_id=None,
-        documents=lambda split: np.arange(len(test[0])) // 2,
+        test_sample=sampler(test),
     )
 
 

@@ -42,7 +42,8 @@ ROWS = {
 
 
 def alone(labels) -> Pairs:
-    return Pairs([], None, np.asarray(labels), np.arange(len(labels)))
+    each = np.arange(len(labels))
+    return Pairs([], None, np.asarray(labels), each, each)
 
 
 def test_scores_are_those_of_each_task():
@@ -106,7 +107,8 @@ def test_one_answer_of_each_question_is_chosen_and_scored():
     assert task.predictions(logits, pairs).tolist() == [1, 0, 1, 0]
     assert task.scored(task.predictions(logits, pairs), pairs) == 0.5
     assert task.scored(np.array([1, 0, 0, 1]), pairs) == 1
-    both_first = Pairs([], None, np.array([1.0, 0.0, 1.0, 0.0]), pairs.questions)
+    firsts = np.array([1.0, 0.0, 1.0, 0.0])
+    both_first = Pairs([], None, firsts, pairs.questions, pairs.questions)
     assert task.majority(both_first, pairs).tolist() == [1, 0, 1, 0]
     record = TASKS["super_glue_record"]
     found = record.pairs(ROWS["super_glue_record"])
@@ -123,19 +125,39 @@ def test_answers_are_scored_one_by_one_and_by_question():
     assert task.scored(np.zeros(4, int), pairs) == pytest.approx((0 + 0.5) / 2)
 
 
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 2**32 - 1))
-def test_whole_questions_are_drawn_and_stay_apart(sizes, seed):
-    questions = np.repeat(np.arange(len(sizes)), sizes)
-    pairs = Pairs([], None, np.arange(len(questions)), questions)
+@given(
+    st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=3), min_size=1, max_size=8),
+    st.integers(0, 2**32 - 1),
+)
+def test_whole_texts_are_drawn_and_their_questions_stay_apart(sizes, seed):
+    """`sizes` holds, for each text, the number of answers of each of its questions."""
+    per_question = [count for one in sizes for count in one]
+    questions = np.repeat(np.arange(len(per_question)), per_question)
+    texts = np.repeat(np.arange(len(sizes)), [sum(one) for one in sizes])
+    pairs = Pairs([], None, np.arange(len(questions)), questions, texts)
     drawn = pairs.drawn(np.random.default_rng(seed))
     again = pairs.taken(drawn)
-    assert len(np.unique(again.questions)) == len(sizes)
+    chosen = np.random.default_rng(seed).integers(len(sizes), size=len(sizes))
+    assert len(np.unique(again.questions)) == sum(len(sizes[n]) for n in chosen)
     for number in np.unique(again.questions):
         own = again.labels[again.questions == number]
         assert own.tolist() == np.flatnonzero(questions == questions[own[0]]).tolist()
     values = np.random.default_rng(seed).normal(size=(len(questions), 2))
-    chosen = TASKS["super_glue_copa"].predictions(values, pairs)
-    assert np.bincount(questions, weights=chosen).tolist() == [1] * len(sizes)
+    best = TASKS["super_glue_copa"].predictions(values, pairs)
+    assert np.bincount(questions, weights=best).tolist() == [1] * len(per_question)
+
+
+def test_answers_without_a_right_one_are_no_error():
+    rows = ROWS["super_glue_record"] | {"answers": [[]]}
+    task = TASKS["super_glue_record"]
+    pairs = task.pairs(rows)
+    assert pairs.labels.tolist() == [0, 0, 0]
+    assert task.majority(pairs, pairs).tolist() == [1, 0, 0]
+
+
+def test_questions_of_one_text_are_not_parted_by_the_split():
+    for name in ("super_glue_multirc", "super_glue_record"):
+        assert "shuffle" not in datasets._entry(name)
 
 
 @pytest.mark.slow

@@ -174,3 +174,16 @@ def test_a_site_that_a_refiner_lacks_is_named():
     ):
         pass
     assert not model.pnn._forward_pre_hooks and not model.pnn.refiner._forward_pre_hooks
+
+
+@pytest.mark.parametrize("variant", ["reinject", "step_embeddings"])
+def test_a_state_that_is_not_all_that_is_read_is_refused(variant):
+    sizes = {"vocab_size": 40, "hidden_size": 16, "num_attention_heads": 2}
+    model = VariantForMaskedLM(VariantConfig(**sizes, **{variant: True}))
+    with (
+        pytest.raises(ValueError, match="site is 'state', which the refiner of this model"),
+        intervene(model, Intervention("state", change.identity)),
+    ):
+        pass
+    with intervene(model, Intervention("delta", change.identity)):
+        pass

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from matplotlib import pyplot as plt
-from toy_masked import RULE, toy_ids, toy_model
+from toy_masked import RULE, sampler, toy_ids, toy_model
 
 from plasticity.companion import profiles, statistics
 from plasticity.companion.configuration import Runtime
@@ -100,7 +100,7 @@ def rows(masks):
         test=masks,
         pad_token_id=None,
         tokenizer=tokenizer,
-        documents=lambda split: np.arange(len(masks[0])) // 2,
+        test_sample=sampler(masks),
     )
     patch, found = pytest.MonkeyPatch(), []
     patch.setattr(pnn_refinement, "trained_model", lambda *_: (toy_model(7), corpus))

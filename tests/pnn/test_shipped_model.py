@@ -1,11 +1,12 @@
 """The shipped model stands in for trained ones in the chapters that look into PNN."""
 
 import dataclasses
+import shutil
 
 import pytest
 import torch
 
-from plasticity.companion import profiles
+from plasticity.companion import paths, profiles, provenance
 from plasticity.companion.configuration import Runtime, experiment_module
 from plasticity.experiments import pnn_playground, pnn_refinement
 
@@ -71,3 +72,29 @@ def test_what_the_shipped_model_is_not_is_refused(change, seed, message):
     config = dataclasses.replace(config, **change)
     with pytest.raises(ValueError, match=message):
         pnn_refinement.trained_model(config, seed, CPU)
+
+
+def test_results_are_filed_under_the_model_that_was_read(tmp_path, monkeypatch):
+    [config] = shipped_configs("pnn_evidence")
+    assert [one["name"] for one in provenance.data_records("pnn_evidence", config)] == [
+        config.corpus,
+        "pnn_stories",
+    ]
+    before = provenance.result_key("pnn_evidence", config)
+    shutil.copytree(paths.RELEASED_CHECKPOINTS / "pnn_stories", tmp_path / "pnn_stories")
+    monkeypatch.setattr(paths, "RELEASED_CHECKPOINTS", tmp_path)
+    assert provenance.result_key("pnn_evidence", config) == before
+    weights = tmp_path / "pnn_stories" / "model" / "model.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    assert provenance.result_key("pnn_evidence", config) != before
+    [plain] = profiles.configs("pnn_evidence", "smoke")
+    assert [one["name"] for one in provenance.data_records("pnn_evidence", plain)] == [plain.corpus]
+
+
+def test_an_unknown_tokenizer_is_named():
+    with pytest.raises(
+        ValueError, match="tokenizer is 'pnn_storys'; allowed: 'corpus', 'bert-base"
+    ):
+        pnn_refinement.Config(tokenizer="pnn_storys")

@@ -120,4 +120,30 @@ def test_a_tokenizer_is_trained_once_and_anew_where_its_file_is_damaged(tmp_path
     assert kept_tokenizer(path, pytest.fail).to_str() == trained.to_str()
     path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
     assert kept_tokenizer(path, lambda: train_wordpiece(TEXTS, 60)).to_str() == trained.to_str()
-    assert [child.name for child in tmp_path.iterdir()] == ["tokenizer.json"]
+    assert {child.name for child in tmp_path.iterdir()} == {"tokenizer.json", "tokenizer.lock"}
+
+
+def noted_training(path, notes):
+    def train():
+        notes.put(os.getpid())
+        time.sleep(1)
+        return train_wordpiece(TEXTS, 60)
+
+    kept_tokenizer(path, train)
+
+
+@pytest.mark.slow
+def test_processes_train_one_tokenizer_between_them(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    notes = spawn.SimpleQueue()
+    children = [
+        spawn.Process(target=noted_training, args=(tmp_path / "tokenizer.json", notes))
+        for _ in range(2)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    notes.get()
+    assert notes.empty()

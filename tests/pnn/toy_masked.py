@@ -1,5 +1,6 @@
 """A small PNN that was never trained, for tests of analyses."""
 
+import numpy as np
 import torch
 
 from plasticity.pnn import PnnConfig, PnnForMaskedLM
@@ -24,3 +25,9 @@ def toy_model(seed: int = 0, reading: str = "as_released") -> PnnForMaskedLM:
 
 def toy_ids(sequences: int) -> torch.Tensor:
     return torch.randint(5, 40, (sequences, 12), generator=torch.Generator().manual_seed(1))
+
+
+def sampler(masks):
+    """Stand in for `MaskedCorpus.test_sample`: the first sequences, two of each document."""
+    documents = np.arange(len(masks[0])) // 2
+    return lambda count: (*(part[:count] for part in masks), documents[:count])

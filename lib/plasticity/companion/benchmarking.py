@@ -84,16 +84,16 @@ def memory_growth(work: Callable[[], object]) -> float:
     >>> memory_growth(lambda: None) < 1e9 or sys.platform != "linux"
     True
     """
-    account = Path("/proc/self")
-    if not (account / "clear_refs").exists():
-        work()
-        return math.nan
-    allocator = ctypes.CDLL(None)
+    account, allocator = Path("/proc/self"), ctypes.CDLL(None)
     if hasattr(allocator, "mallopt"):  # glibc
         allocator.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
         allocator.malloc_trim(0)
+    try:
+        (account / "clear_refs").write_text("5", encoding="utf-8")  # forgets the peak until now
+    except OSError:
+        work()
+        return math.nan
     before = psutil.Process().memory_info().rss
-    (account / "clear_refs").write_text("5", encoding="utf-8")  # forgets the peak until now
     work()
     lines = (account / "status").read_text(encoding="utf-8").splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

@@ -239,10 +239,10 @@ def _resolve(name: str) -> _Source:
 def _released(name: str) -> _Source:
     """Return the folder of a model that the project made, with the sums of what is in it."""
     folder = paths.RELEASED_CHECKPOINTS / name
-    if not (folder / "model.safetensors").is_file():
+    files = sorted(file for file in folder.rglob("*") if file.suffix in (".json", ".safetensors"))
+    if not any(file.name == "model.safetensors" for file in files):
         raise ModelUnavailable(_ways_to_get(name))
-    files = sorted(file for file in folder.iterdir() if file.suffix in (".json", ".safetensors"))
-    contents = {file.name: file_sum(file) for file in files}
+    contents = {file.relative_to(folder).as_posix(): file_sum(file) for file in files}
     return _Source("released", f"data/checkpoints/released/{name}", contents, folder)
 
 

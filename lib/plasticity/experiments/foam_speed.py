@@ -52,6 +52,7 @@ class Config(ExperimentConfig):
         "arms of the trial whose memory is measured, commas between them",
     )
     memory_steps: int = setting(60, "steps that they learn for; three events fall among them")
+    memory_tokens: int = setting(256, "tokens of such a step: the trial's")
 
     def __post_init__(self):
         """Check types and ranges."""
@@ -62,9 +63,11 @@ class Config(ExperimentConfig):
             check_range(name, getattr(self, name), 1, math.inf)
         check_range("event_tokens", self.event_tokens, self.tokens, math.inf)
         check_range("added_share", self.added_share, 1e-6, 1)
-        check_range("memory_steps", self.memory_steps, 1, math.inf)
+        check_range("memory_steps", self.memory_steps, 13, math.inf)  # of which 12 bring the events
+        check_range("memory_tokens", self.memory_tokens, 1, math.inf)
+        learning = [name for name in arms.ARMS if name != "base"]
         for arm in self.memory_arms.split(","):
-            check_choice("memory_arms", arm, arms.ARMS)
+            check_choice("memory_arms", arm, learning)
 
 
 def datasets(config: Config) -> tuple[str, ...]:
@@ -208,7 +211,8 @@ def _peak(config: Config, arm: str, seed: int) -> float:
     lessons = foam_trial.lessons_of(BASE, trial.examples, seed, skills.SKILLS)
 
     def work(steps: int, model) -> None:
-        schedule = replace(foam_trial.schedule_of(trial), steps=steps)
+        own = foam_trial.schedule_of(trial)
+        schedule = replace(own, steps=steps, tokens_per_step=config.memory_tokens)
         learning.learn(model, lessons, arms.ARMS[arm], schedule, seed)
 
     work(1, copy.deepcopy(base))  # loads what is loaded but once

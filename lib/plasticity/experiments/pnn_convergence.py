@@ -53,6 +53,7 @@ BOUND = 0.975  # the quantile of a null that a gap must exceed
 LOWER = 1 - BOUND  # the quantile of resampled gaps that must exceed a null's mean
 
 datasets = pnn_refinement.datasets
+models = pnn_refinement.models
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         for masked in (corpus.validation, corpus.test)
     )
     counts = np.bincount(corpus.train.flatten().numpy(), minlength=model.config.vocab_size)
-    # The test set is masked several times.
-    texts = corpus.documents("test")[test.sequences % (len(corpus.test[0]) // config.test_draws)]
+    documents = corpus.test_documents  # of each sequence once; it is masked several times
+    texts = documents[test.sequences % len(documents)]
     rows = analyse(test, validation, texts, counts, config, np.random.default_rng(seed))
     rows += _score_rows(test, corpus)
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
@@ -118,7 +119,7 @@ def analyse(
     test, validation : plasticity.pnn.trajectories.Trajectories
         The paths that are analysed, and those that set the thresholds.
     texts : ndarray of int, shape (tokens,)
-        Number of the text that each analysed token stands in.
+        Number of the document that each analysed token stands in.
     counts : ndarray of int, shape (vocab_size,)
         How often each word piece occurs in the training set.
     config : Config

@@ -9,6 +9,7 @@ anything was measured.
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +22,14 @@ from plasticity.companion.configuration import Runtime, check_choice, check_rang
 from plasticity.companion.statistics import cluster_resampler
 from plasticity.experiments import pnn_refinement
 from plasticity.experiments.pnn_gate_specificity import released_changes
-from plasticity.experiments.pnn_refinement import datasets
+from plasticity.experiments.pnn_refinement import datasets, models
 
 if TYPE_CHECKING:
     from plasticity.pnn.corpus import MaskedCorpus
     from plasticity.pnn.evidence import Sample
     from plasticity.pnn.modeling import PnnForMaskedLM
 
-__all__ = ["Config", "datasets", "run"]
+__all__ = ["Config", "datasets", "models", "run"]
 
 LOWER = 0.025
 COMPONENTS = {"attention": "attention", "ffn": "proposal", "gate": "gate"}
@@ -86,9 +87,8 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     reader = released.Reader(model, plain, corpus.rule, seed, corpus.pad_token_id)
     arms = released_changes(torch.Generator().manual_seed(seed))
     as_released = released.evidence(reader, arms)
-    read = min(config.sequences, len(corpus.test[0]) // config.test_draws)  # each text once
-    masks = tuple(part[:read] for part in corpus.test)
-    sample, targets = _sample(models, masks, corpus, config, seed)
+    *masks, documents = corpus.test_sample(config.sequences)
+    sample, targets = _sample(models, masks, documents, corpus, config, seed)
     rare = _rarity(corpus)
     rows = [
         *released_rows(as_released),
@@ -99,7 +99,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
         *evidence.difficulty(sample, rare[targets]),
         *evidence.accumulation(sample),
         *_token_rows(model, sample, targets, config, seed),
-        *_neighbour_rows(models, unmasked(*masks), rare, corpus, config, seed),
+        *_neighbour_rows(models, unmasked(*masks), documents, rare, corpus, config, seed),
     ]
     frame = pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
     return frame.assign(unit=[metrics.metric(name).unit for name in frame["metric"]])
@@ -113,7 +113,12 @@ def _rarity(corpus: "MaskedCorpus") -> np.ndarray:
 
 
 def _sample(
-    models: dict, masks: tuple, corpus: "MaskedCorpus", config: Config, seed: int
+    models: dict,
+    masks: Sequence,
+    documents: np.ndarray,
+    corpus: "MaskedCorpus",
+    config: Config,
+    seed: int,
 ) -> tuple["Sample", np.ndarray]:
     """Return the masked tokens of the test set with what the models did, and which they are."""
     from plasticity.pnn.activity import record
@@ -128,7 +133,7 @@ def _sample(
         name: record(model, ids, hidden, sites, pad_token_id=corpus.pad_token_id)
         for name, model in models.items()
     }
-    documents = corpus.documents("test")[texts]
+    documents = documents[texts]
     resample = cluster_resampler(documents, config.resamples, np.random.default_rng(seed))
     return Sample(found, texts, documents, positions, resample), labels[hidden].numpy()
 
@@ -173,7 +178,7 @@ def released_rows(evidence: object, place: str = "", step: int = 0) -> list[tupl
 
 def _component_rows(
     model: "PnnForMaskedLM",
-    masks: tuple,
+    masks: Sequence,
     corpus: "MaskedCorpus",
     sample: "Sample",
     config: Config,
@@ -196,7 +201,7 @@ def _component_rows(
     return rows + _ranking_rows(lost, sample)
 
 
-def _losses(model, masks: tuple, corpus, config: Config, seed: int) -> dict[tuple, tuple]:
+def _losses(model, masks: Sequence, corpus, config: Config, seed: int) -> dict[tuple, tuple]:
     """Return, by step (0 for all) and name, the hits and nats that each token loses by a change."""
     import torch
 
@@ -287,7 +292,13 @@ def _token_rows(
 
 
 def _neighbour_rows(
-    models: dict, ids, rare: np.ndarray, corpus: "MaskedCorpus", config: Config, seed: int
+    models: dict,
+    ids,
+    documents: np.ndarray,
+    rare: np.ndarray,
+    corpus: "MaskedCorpus",
+    config: Config,
+    seed: int,
 ) -> list[tuple]:
     """Return experiment 9: what hiding one neighbour costs the same token, and its presence.
 
@@ -308,8 +319,7 @@ def _neighbour_rows(
             f"no token of the {len(ids)} test sequences stands between an easy and a hard one; "
             "read more of them (sequences)"
         )
-    documents = corpus.documents("test")[centres.sequences]
-    resample = cluster_resampler(documents, config.resamples, rng)
+    resample = cluster_resampler(documents[centres.sequences], config.resamples, rng)
     rows, lows = [(0, "test", "centres", len(centres.sequences))], {}
     for name, model in models.items():
         found = neighbours.losses(

@@ -20,14 +20,14 @@ from plasticity.companion import metrics
 from plasticity.companion.configuration import Runtime, check_choice, check_range, setting
 from plasticity.companion.statistics import cluster_resampler
 from plasticity.experiments import pnn_refinement
-from plasticity.experiments.pnn_refinement import datasets
+from plasticity.experiments.pnn_refinement import datasets, models
 
 if TYPE_CHECKING:
     import torch
 
     from plasticity.pnn.interventions import Change
 
-__all__ = ["Config", "datasets", "run"]
+__all__ = ["Config", "datasets", "models", "run"]
 
 # The released script's arms, in its order, and how many validation sequences it reads.
 DROPPED, NOISES, SCALES = (25, 50, 75), (10, 30, 50), (25, 50, 75, 150, 200)
@@ -205,9 +205,8 @@ def _paired_rows(model, corpus, config: Config, seed: int) -> list[tuple]:
     from plasticity.pnn.interventions import identity
     from plasticity.pnn.masking import IGNORED_LABEL
 
-    ids, labels = (part[: config.sequences] for part in corpus.test)
-    ids, labels = (part[: len(corpus.test[0]) // config.test_draws] for part in (ids, labels))
-    documents = corpus.documents("test")[(labels != IGNORED_LABEL).nonzero()[:, 0].numpy()]
+    ids, labels, documents = corpus.test_sample(config.sequences)
+    documents = documents[(labels != IGNORED_LABEL).nonzero()[:, 0].numpy()]
     profile = torch.from_numpy(_profile(model, corpus))
     changes = arms(torch.Generator().manual_seed(seed), profile)
     score = _scorer(model, (ids, labels), corpus.pad_token_id, config.draws)

@@ -17,7 +17,7 @@ import pandas as pd
 from plasticity.companion import metrics
 from plasticity.companion.configuration import Runtime, check_choice, check_range, setting
 from plasticity.experiments import pnn_refinement
-from plasticity.experiments.pnn_refinement import datasets
+from plasticity.experiments.pnn_refinement import datasets, models
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from plasticity.pnn.corpus import MaskedCorpus
     from plasticity.pnn.modeling import PnnForMaskedLM
 
-__all__ = ["Config", "datasets", "run"]
+__all__ = ["Config", "datasets", "models", "run"]
 
 HISTOGRAM_BINS = 50  # over the range of a gate, 0 to 1, as in the paper
 HEAT_MAP_DIMENSIONS = 100  # the paper shows the first hundred

@@ -13,14 +13,14 @@ from plasticity.companion import metrics
 from plasticity.companion.configuration import Runtime, check_range, setting
 from plasticity.companion.statistics import cluster_resampler
 from plasticity.experiments import pnn_refinement
-from plasticity.experiments.pnn_refinement import datasets
+from plasticity.experiments.pnn_refinement import datasets, models
 
 if TYPE_CHECKING:
     from torch import nn
 
     from plasticity.pnn.alignment import Alignment
 
-__all__ = ["Config", "datasets", "run"]
+__all__ = ["Config", "datasets", "models", "run"]
 
 LOWER, UPPER = 0.025, 0.975
 
@@ -60,14 +60,12 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     from plasticity.pnn.alignment import align
 
     model, corpus = pnn_refinement.trained_model(config, seed, runtime)
-    read = min(config.sequences, len(corpus.test[0]) // config.test_draws)  # each text once
-    ids, labels = (part[:read] for part in corpus.test)
+    ids, labels, documents = corpus.test_sample(config.sequences)
 
     def compare(split: str, model: "nn.Module") -> list[tuple]:
         found = align(model, ids, labels, seed=seed, pad_token_id=corpus.pad_token_id)
         rng = np.random.default_rng(seed)
-        documents = corpus.documents("test")[found.sequences]
-        resample = cluster_resampler(documents, config.resamples, rng)
+        resample = cluster_resampler(documents[found.sequences], config.resamples, rng)
         return [(step, split, *rest) for step, *rest in _rows(found, resample)]
 
     rows = compare("test", model)

@@ -94,6 +94,7 @@ class Config(ExperimentConfig):
         check_choice("reading", self.reading, ("as_released", "as_paper"))
         check_choice("budget", self.budget, ("tokens", "compute"))
         check_choice("layout", self.layout, ("lines", "blocks"))
+        check_choice("tokenizer", self.tokenizer, ("corpus", "bert-base-uncased", SHIPPED))
         starts = ("normal", "width_scaled", "depth_scaled")
         check_choice("initialization", self.initialization, starts)
         check_choice("mixed_precision", self.mixed_precision, ("no", "bf16"))
@@ -186,6 +187,11 @@ def datasets(config: Config) -> tuple[str, ...]:
     return (config.corpus,)
 
 
+def models(config: Config) -> tuple[str, ...]:
+    """Return the models that a run reads: the shipped one, where it stands in."""
+    return (SHIPPED,) if config.tokenizer == SHIPPED else ()
+
+
 def prepare_corpus(config: Config) -> "MaskedCorpus":
     """Load, tokenize and mask the corpus of a config; the same for every arm and seed."""
     names = "corpus vocab_size sequence_length layout tokenizer mask_probability test_draws"
@@ -194,13 +200,16 @@ def prepare_corpus(config: Config) -> "MaskedCorpus":
 
 @lru_cache(maxsize=1)  # the arms that a process trains one after another share their text
 def _prepared(name, vocab_size, length, layout, tokenizer, mask_probability, test_draws):
+    import tokenizers
+
     from plasticity.pnn import shipped
     from plasticity.pnn.corpus import prepare
 
     if tokenizer == SHIPPED:
         tokenizer = shipped.load_tokenizer(paths.RELEASED_CHECKPOINTS / SHIPPED)
     splits = corpora.load(name)
-    code = provenance.code_hash("pnn_refinement")  # other code may make other tokens
+    # Other code, or another version of the library, may make other tokens.
+    made_by = f"{provenance.code_hash('pnn_refinement')[:16]}-{tokenizers.__version__}"
     return prepare(
         {split: splits[split]["text"] for split in ("train", "validation", "test")},
         vocab_size=vocab_size,
@@ -209,7 +218,8 @@ def _prepared(name, vocab_size, length, layout, tokenizer, mask_probability, tes
         tokenizer=tokenizer,
         mask_probability=mask_probability,
         test_draws=test_draws,
-        store=paths.tokens() / f"{name}-{corpora.fingerprint(name)[:16]}-{code[:16]}",
+        documents=splits["test"]["document"],
+        store=paths.tokens() / f"{name}-{corpora.fingerprint(name)[:16]}-{made_by}",
     )
 
 

@@ -24,7 +24,7 @@ class Config(pnn_refinement.Config):
     arm: str = setting("pnn", "the arm of pnn_refinement that is fine-tuned")
     dataset: str = setting("glue_cola", "a task of GLUE or SuperGLUE in data/manifest.yaml")
     pretrained: bool = setting(True, "start from the trained model, or from a fresh one")
-    examples: int = setting(10_000_000, "training examples, at most")
+    examples: int = setting(10_000_000, "rows of training, at most, each an example or several")
     example_length: int = setting(64, "tokens per example; at most sequence_length")
     epochs: int = setting(3, "passes over the training examples")
     task_batch_size: int = setting(32, "examples per update")
@@ -92,6 +92,7 @@ def run(config: Config, seed: int, folder: Path, runtime: Runtime) -> pd.DataFra
     rows = [
         *_beyond_majority(config, task, predicted, pairs, seed),
         (0, "test", "rows", len(encoded["test"])),
+        (0, "test", "truncated_share", 100 * encoded["test"].truncated / len(encoded["test"])),
         (0, "validation", "task_score", validation),
         (0, "train", "learning_rate", -rate),
         (0, "train", "rows", len(encoded["train"])),

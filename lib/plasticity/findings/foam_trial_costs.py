@@ -26,7 +26,8 @@ def costs(rows: pd.DataFrame, speed: pd.DataFrame, ending: str = "") -> pd.DataF
     rows : DataFrame
         Tidy rows of ``foam_trial``.
     speed : DataFrame
-        Tidy rows of ``foam_speed``, for the memory; may be empty.
+        Tidy rows of ``foam_speed``, for the memory, which is shown of the base that it was measured
+        on; may be empty.
     ending : str
         Of the variants on one base.
 
@@ -50,10 +51,10 @@ def costs(rows: pd.DataFrame, speed: pd.DataFrame, ending: str = "") -> pd.DataF
                 *(scale * own[n] for n in ("mean", "low", "high")), form
             )  # fmt: skip
         line["tokens to 95 %"] = _until_enough(rows, variant, f"{WAY[0]}{ending}")
-        course = exact_answers(rows, variant)
-        line["mean on the way, %"] = interval_cell(mean_interval(course.mean(axis=1).to_numpy()))
-        peak = peaks.get(f"memory/{arm}", np.nan)
-        line["peak memory, MB"] = ABSENT if np.isnan(peak) else f"{peak / 1e6:.0f}"
+        line["mean on the way, %"] = interval_cell(mean_interval(_mean_course(rows, variant)))
+        if not ending:  # the base on which it was measured
+            peak = peaks.get(f"memory/{arm}", np.nan)
+            line["peak memory, MB"] = ABSENT if np.isnan(peak) else f"{peak / 1e6:.0f}"
         lines[name] = line
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -96,10 +97,17 @@ def tokens_until(rows: pd.DataFrame, variant: str, target: float) -> pd.Series:
     return pd.Series(found, dtype=float)
 
 
+def _mean_course(rows: pd.DataFrame, variant: str) -> np.ndarray:
+    """Return each seed's mean exact answers on the way: the area under the curve, by its length."""
+    course = exact_answers(rows, variant)
+    steps = course.columns.to_numpy(float)
+    return np.trapezoid(course.to_numpy(), steps, axis=1) / (steps[-1] - steps[0])
+
+
 def _until_enough(rows: pd.DataFrame, variant: str, plain: str) -> str:
     """Say when the median seed has 95 % of plain fine-tuning's last answers, and how many do."""
     target = ENOUGH * exact_answers(rows, plain).iloc[:, -1].mean()
     tokens = tokens_until(rows, variant, target)
     median = tokens.fillna(np.inf).median()  # a seed that never gets there comes last
-    when = f"{median:,.0f}" if np.isfinite(median) else "not reached"
-    return f"{when} ({tokens.notna().sum()} of {len(tokens)})"
+    by = f"by {tokens.notna().sum()} of {len(tokens)} seeds"
+    return f"{median:,.0f}, {by}" if np.isfinite(median) else by

@@ -150,4 +150,9 @@ def fine_tuning(rows: pd.DataFrame, score: str, labels: Mapping[str, str]) -> st
             f"{labels['glue']} minus {labels[peer]}: {interval_cell(gap, '{:+.3f}')} "
             f"({_side(gap, labels['glue'], labels[peer])})."
         )
+    truncated = rows.loc[rows["metric"] == "truncated_share", "value"].mean()
+    if truncated > 0:
+        sentences.append(
+            f"{truncated:.1f} % of the test examples are longer than was read of them."
+        )
     return "\n".join(f"- {sentence}" for sentence in sentences)

@@ -46,6 +46,8 @@ class MaskedCorpus:
     rule : MaskingRule
     pad_token_id : int or None
         None when no sequence is padded.
+    test_documents : ndarray of int64, shape (test sequences, each once,)
+        The document that each begins in: sequences of one are not independent.
     """
 
     tokenizer: Tokenizer
@@ -55,6 +57,7 @@ class MaskedCorpus:
     test: tuple[Tensor, Tensor]
     rule: MaskingRule
     pad_token_id: int | None
+    test_documents: np.ndarray
 
     def constant_guess(self, split: str, sequences: int | None = None) -> float:
         """Return the percent of hidden tokens that the commonest token gets right.
@@ -68,26 +71,23 @@ class MaskedCorpus:
         labels = (self.validation if split == "validation" else self.test)[1][:sequences]
         return constant_guess(self.train, labels, self.rule)
 
-    def documents(self, split: str) -> np.ndarray:
-        """Return the number of the document that each sequence begins in.
-
-        Blocks cut from one document are not independent: intervals draw whole documents again. A
-        line is a document of its own.
+    def test_sample(self, count: int) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Return test sequences spread evenly over the test set, each masked once.
 
         Parameters
         ----------
-        split : {"validation", "test"}
+        count : int
+            How many, at most.
 
         Returns
         -------
-        ndarray of int64, shape (sequences,)
-            Rising from 0; of a test set masked several times, one numbering goes through all.
+        tuple of Tensor, Tensor and ndarray
+            Masked ids and labels, of shape (sequences, length), and the document of each sequence.
         """
-        ids = (self.validation if split == "validation" else self.test)[0].numpy()
-        if self.pad_token_id is not None:
-            return np.arange(len(ids))
-        ends = (ids == self.tokenizer.token_to_id(SEP)).sum(1)
-        return np.unique(np.cumsum(ends) - ends, return_inverse=True)[1]
+        once = len(self.test_documents)
+        chosen = np.linspace(0, once - 1, min(count, once)).round().astype(int)
+        ids, labels = (part[chosen] for part in self.test)
+        return ids, labels, self.test_documents[chosen]
 
     def masked(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Cut and mask other texts as this corpus's test set is, once.
@@ -116,6 +116,7 @@ def prepare(
     mask_probability: float = 0.15,
     test_draws: int = 1,
     store: Path | None = None,
+    documents: Sequence[int] | None = None,
 ) -> MaskedCorpus:
     """Tokenize, cut and mask a corpus.
 
@@ -138,6 +139,8 @@ def prepare(
         How many independent masks of the test set are scored together.
     store : Path, optional
         A folder of these texts alone, where their tokenizer and tokens are kept and found again.
+    documents : sequence of int, optional
+        The document of each test text; each text is one where they are not given.
 
     Returns
     -------
@@ -150,10 +153,13 @@ def prepare(
     """
     if layout not in ("blocks", "lines"):
         raise ValueError(f"layout must be 'blocks' or 'lines', got {layout!r}")
+    documents = np.arange(len(texts["test"])) if documents is None else np.asarray(documents)
     if layout == "lines":
+        kept = [bool(reference_lines([text])) for text in texts["test"]]
+        documents = documents[kept]
         texts = {split: reference_lines(lines) for split, lines in texts.items()}
-    kept = store / f"{layout}-{vocab_size}.json" if store else None
-    pieces, name = _tokenizer(tokenizer, texts["train"], vocab_size, kept)
+    file = store / f"{layout}-{vocab_size}.json" if store else None
+    pieces, name = _tokenizer(tokenizer, texts["train"], vocab_size, file)
     ids = {
         split: torch.from_numpy(_sequences(pieces, lines, layout, length, split, store))
         for split, lines in texts.items()
@@ -163,6 +169,9 @@ def prepare(
             raise ValueError(
                 f"the {split} split must give at least one sequence of {length} tokens, got none"
             )
+    if layout == "blocks":  # a separator ends each text
+        ends = (ids["test"] == pieces.token_to_id(SEP)).sum(1).numpy()
+        documents = documents[np.cumsum(ends) - ends]
     special = tuple(pieces.token_to_id(token) for token in SPECIAL_TOKENS)
     rule = MaskingRule(pieces.token_to_id(MASK), special, mask_probability)
     return MaskedCorpus(
@@ -173,6 +182,7 @@ def prepare(
         test=fixed_masks(ids["test"].repeat(test_draws, 1), rule, TEST_SEED),
         rule=rule,
         pad_token_id=pieces.token_to_id(PAD) if layout == "lines" else None,
+        test_documents=np.unique(documents, return_inverse=True)[1],
     )
 
 
@@ -199,7 +209,7 @@ def _sequences(
 
 
 def _tokenizer(
-    name: str | Tokenizer, train_texts: Sequence[str], vocab_size: int, kept: Path | None
+    name: str | Tokenizer, train_texts: Sequence[str], vocab_size: int, file: Path | None
 ) -> tuple[Tokenizer, str]:
     if isinstance(name, Tokenizer):
         return name, f"WordPiece of {name.get_vocab_size():,}, given"
@@ -213,5 +223,5 @@ def _tokenizer(
     else:
         reason = ""
     train = partial(train_wordpiece, train_texts, vocab_size)
-    pieces = kept_tokenizer(kept, train) if kept else train()
+    pieces = kept_tokenizer(file, train) if file else train()
     return pieces, f"WordPiece of {pieces.get_vocab_size():,} trained on the corpus{reason}"

@@ -16,6 +16,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from plasticity.pnn.tokenization import PAD
 
+AT_ONCE = 1000  # texts encoded: encodings are bulky
+
 
 @dataclass(frozen=True)
 class FineTuningConfig:
@@ -50,10 +52,16 @@ class FineTuningConfig:
 
 
 class TensorRows(Dataset):
-    """Named tensors of one length, as rows of a dataset."""
+    """Named tensors of one length, as rows of a dataset.
 
-    def __init__(self, **tensors: Tensor):
-        self.tensors = tensors
+    Attributes
+    ----------
+    truncated : int
+        Rows whose text was longer than was read.
+    """
+
+    def __init__(self, truncated: int = 0, **tensors: Tensor):
+        self.truncated, self.tensors = truncated, tensors
 
     def __len__(self) -> int:
         return len(next(iter(self.tensors.values())))
@@ -131,14 +139,17 @@ def encode_examples(
     texts = first if second is None else list(zip(first, second, strict=True))
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length, pad_token=PAD, pad_id=tokenizer.token_to_id(PAD))
-    encoded = tokenizer.encode_batch(texts)
+    ids = torch.empty((len(texts), length), dtype=torch.int64)
+    mask, truncated = torch.empty_like(ids), 0
+    for start in range(0, len(texts), AT_ONCE):
+        encoded = tokenizer.encode_batch(texts[start : start + AT_ONCE])
+        ids[start : start + AT_ONCE] = torch.tensor([one.ids for one in encoded])
+        mask[start : start + AT_ONCE] = torch.tensor([one.attention_mask for one in encoded])
+        truncated += sum(bool(one.overflowing) for one in encoded)
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return TensorRows(
-        input_ids=torch.tensor([one.ids for one in encoded]),
-        attention_mask=torch.tensor([one.attention_mask for one in encoded]),
-        labels=torch.as_tensor(np.asarray(labels)),
-    )
+    labels = torch.as_tensor(np.asarray(labels))
+    return TensorRows(truncated, input_ids=ids, attention_mask=mask, labels=labels)
 
 
 def fine_tune(

@@ -32,39 +32,43 @@ class Pairs:
     labels : ndarray, shape (pairs,)
         Classes, or values of a regression; for an answer among which one is chosen, how right it
         is, in [0, 1].
-    questions : ndarray of int, shape (pairs,)
-        Which question each pair belongs to; those of one question stand together.
+    questions, texts : ndarray of int, shape (pairs,)
+        Which question each pair belongs to, and which text that is about; those of one question,
+        and of one text, stand together.
     """
 
     first: list[str]
     second: list[str] | None
     labels: np.ndarray
     questions: np.ndarray
+    texts: np.ndarray
 
     def drawn(self, rng: np.random.Generator) -> np.ndarray:
-        """Return the indices of the pairs of as many questions, drawn with replacement."""
-        starts = np.flatnonzero(np.diff(self.questions, prepend=-1))
-        ends = np.append(starts[1:], len(self.questions))
+        """Return the indices of the pairs of as many texts, drawn with replacement."""
+        starts = np.flatnonzero(np.diff(self.texts, prepend=-1))
+        ends = np.append(starts[1:], len(self.texts))
         chosen = rng.integers(len(starts), size=len(starts))
-        if len(starts) == len(self.questions):
+        if len(starts) == len(self.texts):
             return chosen
         return np.concatenate([np.arange(starts[n], ends[n]) for n in chosen])
 
     def taken(self, indices: np.ndarray) -> "Pairs":
-        """Return labels and questions of some pairs, without texts; a question drawn twice is two.
+        """Return labels and questions of some pairs, unread; a question drawn twice is two.
 
         Parameters
         ----------
         indices : ndarray of int
-            Whole questions, as `drawn` returns them.
+            Whole texts, as `drawn` returns them.
         """
         firsts = np.diff(self.questions, prepend=-1) != 0
-        return Pairs([], None, self.labels[indices], np.cumsum(firsts[indices]))
+        questions = np.cumsum(firsts[indices])
+        return Pairs([], None, self.labels[indices], questions, self.texts[indices])
 
 
 def _alone(firsts: list[str], seconds: list[str] | None, labels: Sequence) -> Pairs:
     """Return pairs of which each is a question of its own."""
-    return Pairs(firsts, seconds, np.asarray(labels), np.arange(len(firsts)))
+    alone = np.arange(len(firsts))
+    return Pairs(firsts, seconds, np.asarray(labels), alone, alone)
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,8 @@ class Task:
         """
         if self.chooses:
             right = _places(train.questions)[train.labels == 1]
-            return _best(-abs(_places(pairs.questions) - np.bincount(right).argmax()),
-                         pairs.questions)  # fmt: skip
+            commonest = np.bincount(right, minlength=1).argmax()
+            return _best(-abs(_places(pairs.questions) - commonest), pairs.questions)
         if self.num_labels == 1:
             return np.full(len(pairs.labels), np.mean(train.labels))
         return np.full(len(pairs.labels), np.bincount(train.labels).argmax())
@@ -188,13 +192,15 @@ def _copa(rows: Rows) -> Pairs:
         firsts += 2 * [f"{premise} {ASKED[question]}"]
         seconds += choices
         labels += [float(label == 0), float(label == 1)]
-    return Pairs(firsts, seconds, np.array(labels), np.repeat(np.arange(len(labels) // 2), 2))
+    questions = np.repeat(np.arange(len(labels) // 2), 2)
+    return Pairs(firsts, seconds, np.array(labels), questions, questions)
 
 
 def _multirc(rows: Rows) -> Pairs:
     asked = [" ".join(both) for both in zip(rows["question"], rows["answer"], strict=True)]
-    keys = [(index["paragraph"], index["question"]) for index in rows["idx"]]
-    return Pairs(list(rows["paragraph"]), asked, np.asarray(rows["label"]), _numbered(keys))
+    texts = _numbered([index["paragraph"] for index in rows["idx"]])
+    questions = _numbered([(index["paragraph"], index["question"]) for index in rows["idx"]])
+    return Pairs(list(rows["paragraph"]), asked, np.asarray(rows["label"]), questions, texts)
 
 
 def _record(rows: Rows) -> Pairs:
@@ -202,12 +208,13 @@ def _record(rows: Rows) -> Pairs:
     names = ("passage", "query", "entities", "answers")
     for number, row in enumerate(zip(*(rows[name] for name in names), strict=True)):
         passage, query, entities, answers = row
+        firsts += [passage.replace("@highlight", " ")] * len(entities)
+        questions += [number] * len(entities)
         for entity in entities:
-            firsts.append(passage.replace("@highlight", " "))
             seconds.append(query.replace("@placeholder", entity))
-            labels.append(max(scores.shared_words(entity, right) for right in answers))
-            questions.append(number)
-    return Pairs(firsts, seconds, np.array(labels), np.array(questions))
+            shares = (scores.shared_words(entity, right) for right in answers)
+            labels.append(max(shares, default=0.0))
+    return Pairs(firsts, seconds, np.array(labels), np.array(questions), _numbered(firsts))
 
 
 TASKS = {

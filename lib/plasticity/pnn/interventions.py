@@ -83,7 +83,8 @@ def intervene(model: PnnModel | PnnForMaskedLM, *interventions: Intervention) ->
     Raises
     ------
     ValueError
-        If the refiner has no such site, as a hierarchical one has no attention of its own.
+        If the refiner has no such site, as a hierarchical one has no attention of its own, or reads
+        something else beside the state, which then cannot be told from what it reads.
 
     Examples
     --------
@@ -98,6 +99,14 @@ def intervene(model: PnnModel | PnnForMaskedLM, *interventions: Intervention) ->
     True
     """
     pnn = model if isinstance(model, PnnModel) else model.pnn
+    reads_more = getattr(pnn.config, "reinject", False) or getattr(
+        pnn.config, "step_embeddings", False
+    )
+    if reads_more and any(one.site == "state" for one in interventions):
+        raise ValueError(
+            "site is 'state', which the refiner of this model does not read alone (reinject or "
+            "step_embeddings); allowed: " + ", ".join(site for site in SITES if site != "state")
+        )
     refiners = list(pnn.refiner) if isinstance(pnn.refiner, nn.ModuleList) else [pnn.refiner]
     now = _Clock()
     with ExitStack() as hooks:

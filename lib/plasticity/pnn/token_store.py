@@ -74,7 +74,9 @@ def in_shards(
 
 
 def kept_tokenizer(path: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
-    """Return the tokenizer of a file; where there is none that can be read, train and keep it.
+    """Return the tokenizer of a file; where there is none that can be used, train and keep it.
+
+    Processes that ask for the same file wait for each other.
 
     Parameters
     ----------
@@ -87,17 +89,19 @@ def kept_tokenizer(path: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
     -------
     tokenizers.Tokenizer
     """
-    if path.exists():
-        with contextlib.suppress(Exception):  # tokenizers raises nothing more telling
-            return Tokenizer.from_file(str(path))
-    tokenizer = train()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        temporary.write_text(tokenizer.to_str(), encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            with contextlib.suppress(Exception):  # tokenizers raises nothing more telling
+                return Tokenizer.from_str(text)
+        tokenizer = train()
+        temporary = path.with_suffix(".tmp")
+        try:
+            temporary.write_text(tokenizer.to_str(), encoding="utf-8")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return tokenizer
 
 

@@ -259,15 +259,19 @@ def test_costs_say_when_an_arm_has_enough(rows):
     speed = pd.DataFrame([["memory/lora", "peak_bytes", 5e7]], columns=["split", "metric", "value"])
     table = expenses.costs(rows, speed)
     assert list(table.index) == [name for arm, (name, _) in findings.ARMS.items() if arm != "base"]
-    assert table.loc["LoRA", "tokens to 95 %"] == "95,000 (3 of 3)"
+    assert table.loc["LoRA", "tokens to 95 %"] == "95,000, by 3 of 3 seeds"
     assert table.loc["LoRA", "peak memory, MB"] == "50"
     assert table.loc["EWC", "peak memory, MB"] == "—"
     assert table.loc["LoRA", "mean on the way, %"].startswith("40.0")
+    early = (rows["metric"] == "exact_answers") & (rows["step"] > 0)  # at once 80, so 60 on average
+    soon = expenses.costs(rows.assign(value=rows["value"].mask(early, 80.0)), speed)
+    assert soon.loc["LoRA", "mean on the way, %"].startswith("60.0")
+    assert "peak memory, MB" not in expenses.costs(rows, speed, "_saturated")
     slow = rows["value"].where(
         ~((rows["variant"] == "lora") & (rows["metric"] == "exact_answers")), rows["value"] / 2
     )
     slower = expenses.costs(rows.assign(value=slow), speed)
-    assert slower.loc["LoRA", "tokens to 95 %"] == "not reached (0 of 3)"
+    assert slower.loc["LoRA", "tokens to 95 %"] == "by 0 of 3 seeds"
 
 
 def test_sentences_follow_the_numbers(rows):

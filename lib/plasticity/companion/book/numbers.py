@@ -65,9 +65,10 @@ class Numbers:
         """
         metrics.metric(name)
         profile = profile or self.profile
+        absent = variant is not None and not _has(experiment, profile, variant)
         if profile in NOT_SHOWN:
             return NOT_MEASURED
-        if variant is not None and not _has(experiment, profile, variant):
+        if absent:
             return ABSENT
         rows = self._study(experiment, profile).rows
         for column, wanted in (("metric", name), ("variant", variant), ("split", split)):
