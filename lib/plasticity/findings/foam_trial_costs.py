@@ -9,13 +9,12 @@ from plasticity.experiments.foam_trial import ALL, ON_THE_WAY
 from plasticity.findings.foam_trial import ARMS, WAY, has
 
 ENOUGH = 0.95  # of what full fine-tuning acquires
-COLUMNS = {
-    "trained": ("parameters", "trained", 1, "{:,.0f}"),
-    "added": ("parameters", "added", 1, "{:,.0f}"),
-    "new-task tokens": ("tokens", "new_task", 1, "{:,.0f}"),
-    "ms a step": ("step_seconds", "train", 1000, "{:.1f}"),
-    "ms of events": ("seconds", "events", 1000, "{:.0f}"),
+COUNTS = {  # the same for all seeds, or nearly
+    "trained": ("parameters", "trained"),
+    "added": ("parameters", "added"),
+    "new-task tokens": ("tokens", "new_task"),
 }
+MILLISECONDS = {"ms a step": ("step_seconds", "train"), "ms of events": ("seconds", "events")}
 
 
 def costs(rows: pd.DataFrame, speed: pd.DataFrame, ending: str = "") -> pd.DataFrame:
@@ -43,13 +42,15 @@ def costs(rows: pd.DataFrame, speed: pd.DataFrame, ending: str = "") -> pd.DataF
         variant = f"{arm}{ending}"
         if arm == "base" or not has(rows, variant):
             continue
-        line = {}
-        for title, (metric, split, scale, form) in COLUMNS.items():
-            key = (variant, metric, split)
-            own = found.loc[key] if key in found.index else None
-            line[title] = ABSENT if own is None else cell(
-                *(scale * own[n] for n in ("mean", "low", "high")), form
-            )  # fmt: skip
+        line = dict.fromkeys([*COUNTS, *MILLISECONDS], ABSENT)
+        for title, key in (COUNTS | MILLISECONDS).items():
+            if (variant, *key) not in found.index:
+                continue
+            mean, low, high = found.loc[(variant, *key), ["mean", "low", "high"]]
+            if title in COUNTS:
+                line[title] = f"{mean:,.0f}"
+            else:
+                line[title] = cell(1000 * mean, 1000 * low, 1000 * high, "{:.1f}")
         line["tokens to 95 %"] = _until_enough(rows, variant, f"{WAY[0]}{ending}")
         line["mean on the way, %"] = interval_cell(mean_interval(_mean_course(rows, variant)))
         if not ending:  # the base on which it was measured
