@@ -120,7 +120,7 @@ def all_answers_right(predicted: np.ndarray, labels: np.ndarray, questions: np.n
 def _f1(predicted: np.ndarray, labels: np.ndarray, one: int) -> float:
     """Return the F1 score of one class; scikit-learn's is too slow for a thousand resamplings."""
     both = (predicted == one) & (labels == one)
-    return 2 * float(both.sum()) / max((predicted == one).sum() + (labels == one).sum(), 1)
+    return float(2 * both.sum() / max((predicted == one).sum() + (labels == one).sum(), 1))
 
 
 def shared_words(answer: str, right: str) -> float:
