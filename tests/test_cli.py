@@ -58,18 +58,9 @@ def test_metric_table_and_json(toy):
 
 def test_metric_reads_the_size_that_is_asked_for(monkeypatch):
     asked = []
-    columns = [
-        "experiment",
-        "variant",
-        "profile",
-        "seed",
-        "step",
-        "split",
-        "metric",
-        "value",
-        "unit",
-    ]
-    rows = pd.DataFrame([("toy", "a", "paper", 0, 0, "test", "loss", 1.0, "nats")], columns=columns)
+    rows = pd.DataFrame(
+        [("toy", "a", "paper", 0, 0, "test", "loss", 1.0, "nats")], columns=results_files.COLUMNS
+    )
     stored = SimpleNamespace(rows=rows)
     monkeypatch.setattr(results, "load", lambda *names: asked.append(names) or stored)
     result = call("metric", "toy", "loss", "--profile", "paper", "--size", "reference")

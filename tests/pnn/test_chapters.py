@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 
 from plasticity.companion import profiles, results, statistics, tables
 from plasticity.companion.configuration import Runtime
+from plasticity.companion.results_files import COLUMNS
 from plasticity.experiments import pnn_model, pnn_refinement, pnn_tuning
 from plasticity.findings import pnn as findings
 from plasticity.findings import pnn_tuning as tuning
@@ -131,18 +132,7 @@ def fabricated(accuracies: dict[str, tuple[float, ...]], guess: float = 6.0) -> 
             rows += [
                 ("pnn_refinement", variant, "laptop", seed, *row, "percent") for row in measured
             ]
-    columns = [
-        "experiment",
-        "variant",
-        "profile",
-        "seed",
-        "step",
-        "split",
-        "metric",
-        "value",
-        "unit",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def test_findings_say_who_is_ahead_and_who_is_still_on_the_plateau():

@@ -45,7 +45,7 @@ class Pairs:
 
     def drawn(self, rng: np.random.Generator) -> np.ndarray:
         """Return the indices of the pairs of as many texts, drawn with replacement."""
-        starts = np.flatnonzero(np.diff(self.texts, prepend=-1))
+        starts = np.flatnonzero(_begins(self.texts))
         ends = np.append(starts[1:], len(self.texts))
         chosen = rng.integers(len(starts), size=len(starts))
         if len(starts) == len(self.texts):
@@ -60,9 +60,13 @@ class Pairs:
         indices : ndarray of int
             Whole texts, as `drawn` returns them.
         """
-        firsts = np.diff(self.questions, prepend=-1) != 0
-        questions = np.cumsum(firsts[indices])
+        questions = np.cumsum(_begins(self.questions)[indices])
         return Pairs([], None, self.labels[indices], questions, self.texts[indices])
+
+
+def _begins(numbers: np.ndarray) -> np.ndarray:
+    """Tell where a number differs from the one before it, as the first does."""
+    return np.diff(numbers, prepend=-1) != 0
 
 
 def _alone(firsts: list[str], seconds: list[str] | None, labels: Sequence) -> Pairs:
@@ -149,7 +153,7 @@ class Task:
 
 def _places(questions: np.ndarray) -> np.ndarray:
     """Return the place of each answer among those of its question, from 0."""
-    starts = np.flatnonzero(np.diff(questions, prepend=-1))
+    starts = np.flatnonzero(_begins(questions))
     return np.arange(len(questions)) - np.repeat(starts, np.diff([*starts, len(questions)]))
 
 
