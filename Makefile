@@ -90,6 +90,6 @@ figures: notebooks  ## the figures of every notebook at PROFILE, as svg, pdf and
 lab: env  ## JupyterLab in the notebooks folder
 	$(BIN)/jupyter lab notebooks
 
-clean:  ## remove what can be made again in minutes; results and checkpoints stay
+clean:  ## remove pages, tokens and caches, made again when asked for; results and checkpoints stay
 	rm -rf build data/tokens book/_stage book/_build .pytest_cache .ruff_cache .hypothesis
 	find lib tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
