@@ -18,11 +18,12 @@ def main() -> None:
     parser.add_argument(
         "--size", default="small", choices=profiles.SIZES, help="reference: half precision, a GPU"
     )
+    parser.add_argument("--runs", type=int, default=1, help="how often all is measured")
     arguments = parser.parse_args()
     study = results.run(
         "pnn_speed",
         profiles.configs("pnn_speed", arguments.profile, arguments.size),
-        [0],
+        list(range(arguments.runs)),
         profile=arguments.profile,
         size=arguments.size,
         fresh=True,

@@ -68,6 +68,17 @@ def test_metric_reads_the_size_that_is_asked_for(monkeypatch):
     assert asked == [("toy", "paper", "reference")]
 
 
+def test_what_is_not_stored_of_a_larger_size_is_asked_for_by_it(toy, monkeypatch):
+    empty = SimpleNamespace(rows=pd.DataFrame(columns=results_files.COLUMNS))
+    monkeypatch.setattr(results, "load", lambda *_: empty)
+    for experiment, command in (
+        ("pnn_refinement", "plasticity run 31_pnn_refinement --profile paper -p size reference"),
+        ("pnn_speed", "python benchmarks/pnn_speed.py --profile paper --size reference"),
+    ):
+        said = error_of("metric", experiment, "x", "--profile", "paper", "--size", "reference")
+        assert "at profile paper, size reference," in said and command in said
+
+
 def test_one_seed_has_no_interval(toy):
     toy.run()
     [line] = json.loads(call("metric", "toy", "loss", "--json").output)
@@ -76,8 +87,8 @@ def test_one_seed_has_no_interval(toy):
 
 def test_metric_that_is_not_there(toy, monkeypatch, tmp_path):
     assert error_of("metric", "toy", "loss") == (
-        "Error: nothing is stored of toy at profile laptop for the code and data at hand "
-        "(is PLASTICITY_DATA set as it was?); "
+        "Error: nothing is stored of toy at profile laptop, size small, for the code and data at "
+        "hand (is PLASTICITY_DATA set as it was?); "
         'measure it with: plasticity.companion.results.run("toy", ...) in Python'
     )
     monkeypatch.setattr("plasticity.companion.paths.NOTEBOOKS", tmp_path)

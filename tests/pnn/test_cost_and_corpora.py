@@ -56,6 +56,23 @@ def test_goals_compare_blocks_with_operations_and_steps_with_the_stock_model(spe
 
 
 @pytest.mark.slow
+def test_of_several_runs_the_median_counts_and_the_range_is_told(speed):
+    (flops,) = speed.query("split == 'blocks' and metric == 'flop_ratio'")["value"]
+    timed = speed["metric"] == "time_ratio"
+    runs = [
+        speed.assign(seed=seed, value=speed["value"].mask(timed, flops + beyond))
+        for seed, beyond in enumerate((0.05, 0.0, 0.02))
+    ]
+    table = findings.goals(pd.concat(runs))
+    blocks = table.loc[("tiny", findings.COMPARISONS["blocks"])]
+    said = f"{flops + 0.02:.3f} [{flops:.3f}, {flops + 0.05:.3f}]"
+    assert (blocks["time ratio"], blocks["met"]) == (said, "yes")
+    assert blocks["runs that meet it"] == "2 of 3"
+    assert "the blocks" not in findings.missed(pd.concat(runs))
+    assert "(1 of 2 runs meet it)" in findings.missed(pd.concat([runs[0], runs[2]]))
+
+
+@pytest.mark.slow
 def test_the_papers_training_is_told_in_hours(speed):
     for variant, how in findings.PAPER_MODELS.items():
         own = speed.assign(variant=variant)

@@ -132,20 +132,23 @@ def _stored(experiment: str, profile: str, size: str = "small") -> "pd.DataFrame
     rows = results.load(experiment, profile, size).rows
     if rows.empty:
         raise ValueError(
-            f"nothing is stored of {experiment} at profile {profile} for the code and data at hand "
-            f"(is PLASTICITY_DATA set as it was?); measure it with: {_rerun(experiment, profile)}"
+            f"nothing is stored of {experiment} at profile {profile}, size {size}, for the code "
+            "and data at hand (is PLASTICITY_DATA set as it was?); measure it with: "
+            f"{_rerun(experiment, profile, size)}"
         )
     return rows
 
 
-def _rerun(experiment: str, profile: str) -> str:
+def _rerun(experiment: str, profile: str, size: str) -> str:
     """Return the command that measures an experiment."""
     from plasticity.companion import claims, paths
 
     if notebook := claims.notebook_of(experiment):
-        return f"plasticity run {notebook} --profile {profile}"
+        own = "" if size == "small" else f" -p size {size}"
+        return f"plasticity run {notebook} --profile {profile}{own}"
     if (paths.ROOT / "benchmarks" / f"{experiment}.py").exists():
-        return f"python benchmarks/{experiment}.py --profile {profile}"
+        own = "" if size == "small" else f" --size {size}"
+        return f"python benchmarks/{experiment}.py --profile {profile}{own}"
     return f'plasticity.companion.results.run("{experiment}", ...) in Python'
 
 

@@ -23,5 +23,6 @@ class Dropout(nn.Dropout):
             return super().forward(input)
         draws = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         draws = draws.view(torch.int16)[: input.numel()].view(input.shape)
+        # Of the input's type: booleans take a quarter of the memory, and twice the time.
         mask = torch.ge(draws, dropped - 2**15, out=torch.empty_like(input))
         return input * mask.mul_(2**16 / (2**16 - dropped))
