@@ -39,7 +39,7 @@ class Config(ExperimentConfig):
     """One arm on one base."""
 
     arm: str = setting("full_fine_tuning", "a key of plasticity.foam.trial.arms.ARMS")
-    base: str = setting("unsaturated", "which base learns: unsaturated or saturated")
+    base: str = setting("unsaturated", "which base learns: unsaturated, saturated or larger")
     steps: int = setting(300, "steps of the optimizer")
     tokens_per_step: int = setting(1024, "new and old tokens of a step")
     learning_rate: float = setting(1e-3, "at its highest")

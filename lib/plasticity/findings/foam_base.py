@@ -148,4 +148,11 @@ def _compared(rows: pd.DataFrame) -> list[str]:
             f"Told {told:.0f} % more facts in as many tokens, a third model knows "
             f"{abs(known):.0f} % {side}, {third['known']:,.0f} of {third['facts']:,.0f}; {full}."
         )
+    if {"larger", "saturated"} <= set(found.index):
+        second, third = found.loc["saturated"], found.loc["larger"]
+        sentences.append(
+            f"The larger base has {third['parameters'] / second['parameters']:.1f} times the "
+            f"weights of the saturated one, was told {third['facts']:,.0f} facts and knows "
+            f"{third['known']:,.0f}: {third['bits']:.3f} bits in a parameter."
+        )
     return sentences

@@ -1,7 +1,7 @@
 """What the chapter on the fair trial of growth says, made from the numbers."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +20,14 @@ from plasticity.companion.statistics import (
 from plasticity.companion.tables import ABSENT, cell, interval_cell
 from plasticity.experiments.foam_trial import ALL, BY_ITEM, ON_THE_WAY
 
-SATURATED, LONG = "_saturated", "_long"
+SATURATED, LARGER, LONG = "_saturated", "_larger", "_long"
 # Endings of variants: which base learns, and whether for twice as many steps.
-BASES = {"": "unsaturated", SATURATED: "saturated", LONG: "longer taught, unsaturated"}
+BASES = {
+    "": "unsaturated",
+    SATURATED: "saturated",
+    LARGER: "larger",
+    LONG: "longer taught, unsaturated",
+}
 POINTS = "{:+.1f}"
 
 ARMS = {
@@ -74,6 +79,7 @@ CONTRASTS = (
     Contrast("C6", "growth_freeze", "random_init", "GradMax, or a random start"),
     Contrast("C7", "v3", "reference_recipe", "replacement, or growth alone"),
 )
+CONTRASTED = tuple(dict.fromkeys(arm for own in CONTRASTS for arm in (own.a, own.b)))
 # What is compared: name, metric, split, and where its items are.
 OUTCOMES = {
     "acquired": ("skill_accuracy", ALL, ("tools", "identity", "autonomy")),
@@ -371,11 +377,11 @@ def main_effects(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
 # --- for the figures --------------------------------------------------------------------------
 
 
-def points(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return acquisition and retention of every arm on every base, for the figure."""
+def points(rows: pd.DataFrame, arms: Iterable[str] = tuple(ARMS)) -> pd.DataFrame:
+    """Return acquisition and retention of some arms, or all, on every base, for the figure."""
     lines = []
-    for ending, (arm, (name, family)) in itertools.product(bases(rows), ARMS.items()):
-        variant = f"{arm}{ending}"
+    for ending, arm in itertools.product(bases(rows), arms):
+        variant, (name, family) = f"{arm}{ending}", ARMS[arm]
         if arm == "base" or not has(rows, variant):
             continue
         x = interval(rows, "skill_accuracy", variant, ALL)
@@ -384,6 +390,11 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
     names = ["acquisition", "retention"]
     columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     return pd.DataFrame(lines, columns=["base", "arm", "family", *columns])
+
+
+def titles(table: pd.DataFrame) -> dict[str, str]:
+    """Return the title of each base in a table with a column base, in order."""
+    return {name: f"{name.capitalize()} base" for name in table["base"].unique()}
 
 
 SHOWN = ("full_fine_tuning", "replay_20", "ffn_only", "lora", "growth_freeze", "reference_recipe")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from plasticity.experiments.foam_trial import ALL
-from plasticity.findings.foam_trial import ARMS, BASES, SATURATED
+from plasticity.findings.foam_trial import ARMS, BASES
 
 IDENTITY = ["variant", "base", "arm", "family", "trial", "value"]
 OUTCOMES = ["acquisition", "retention", "chosen"]
@@ -37,7 +37,7 @@ def trials(rows: pd.DataFrame) -> pd.DataFrame:
         parts[name] = own.groupby(["variant", "step"], sort=False)["value"].mean()
     table = pd.DataFrame(parts).rename_axis(["variant", "trial"]).reset_index()
     table["base"] = [BASES[_ending(variant)] for variant in table["variant"]]
-    arm = [variant.removesuffix(SATURATED) for variant in table["variant"]]
+    arm = [variant.removesuffix(_ending(variant)) for variant in table["variant"]]
     table["arm"], table["family"] = ([ARMS[a][n] for a in arm] for n in (0, 1))
     table["chosen"] = False
     strengths = set(rows.loc[rows["metric"] == "penalty_strength", "variant"])
@@ -75,12 +75,13 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
             "No trials of their own are stored yet of these, which take the setting of the arm "
             f"that they are most like: {', '.join(missing)}."
         )
-    untried = _untried(best, configs)
-    if untried:
-        sentences.append(
-            f"On the {BASES[SATURATED]} base these have no trials of their own, and learn with "
-            f"what was chosen on the other: {', '.join(untried)}."
-        )
+    for ending, base in BASES.items():
+        untried = _untried(best, configs, ending) if ending else []
+        if untried:
+            sentences.append(
+                f"On the {base} base these have no trials of their own, and learn with what was "
+                f"chosen on the first: {', '.join(untried)}."
+            )
     ends = _at_an_end(found)
     if ends:
         sentences.append(
@@ -91,10 +92,10 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
-def _untried(best: pd.DataFrame, configs: Sequence) -> list[str]:
-    """Return the names of arms that take to the saturated base what was chosen on the other."""
-    there = {c.arm for c in configs if c.base == BASES[SATURATED]}
-    tried = {v.removesuffix(SATURATED) for v in best["variant"] if v.endswith(SATURATED)}
+def _untried(best: pd.DataFrame, configs: Sequence, ending: str) -> list[str]:
+    """Return the names of arms that take to another base what was chosen on the first."""
+    there = {c.arm for c in configs if c.base == BASES[ending]}
+    tried = {v.removesuffix(ending) for v in best["variant"] if v.endswith(ending)}
     return sorted(ARMS[arm][0] for arm in (there & set(best["variant"])) - tried)
 
 
@@ -127,4 +128,4 @@ def _better(found: pd.DataFrame, base: str, growth: str = "growth_freeze") -> st
 
 
 def _ending(variant: str) -> str:
-    return SATURATED if variant.endswith(SATURATED) else ""
+    return next((ending for ending in BASES if ending and variant.endswith(ending)), "")

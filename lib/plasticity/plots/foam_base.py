@@ -6,7 +6,11 @@ from matplotlib.figure import Figure
 
 from plasticity.plots.style import PALETTE, error_bars, line_with_band, panels, style, with_bounds
 
-BASES = {"unsaturated": ("unsaturated", PALETTE[0]), "saturated": ("saturated", PALETTE[3])}
+BASES = {
+    "unsaturated": ("unsaturated", PALETTE[0]),
+    "saturated": ("saturated", PALETTE[3]),
+    "larger": ("larger", PALETTE[2]),
+}
 KINDS = {
     "facts": ("facts", 25, "o-"),
     "stories": ("end of a story", 25, "s--"),
@@ -80,9 +84,10 @@ def knowledge(scores: pd.DataFrame, capacity: pd.DataFrame) -> Figure:
     """
     with style():
         figure, (right, facts) = panels(2, width=4.8, height=3.6)
-        for shift, (variant, (label, colour)) in zip((-0.12, 0.12), BASES.items(), strict=True):
+        told = {name: own for name, own in BASES.items() if name in set(scores["variant"])}
+        for number, (variant, (label, colour)) in enumerate(told.items()):
             own = scores[scores["variant"] == variant].set_index("split").reindex(PROBES)
-            x = np.arange(len(PROBES)) + shift
+            x = np.arange(len(PROBES)) + 0.2 * (number - (len(told) - 1) / 2)
             right.errorbar(
                 x, own["mean"], error_bars(own), fmt="o", color=colour, label=label, capsize=3
             )

@@ -33,16 +33,18 @@ def acquisition_and_retention(table: pd.DataFrame, titles: dict[str, str]) -> Fi
         Crosses are 95 % intervals over seeds; the dotted line is all that the base knew.
     """
     with style():
-        figure, axes = panels(len(titles), width=5.6, height=4.6)
+        figure, axes = panels(len(titles), width=5.6, height=4.6, across=2)
         for axis, (base, title) in zip(axes, titles.items(), strict=True):
             own = table[table["base"] == base]
             for family, found in own.groupby("family", sort=False):
                 _crosses(axis, found, family)
             axis.axhline(100, color="black", lw=0.8, ls=":")
             axis.set(title=title, xlabel="new skills acquired, % of test items right")
-            axis.set_xlim(right=max(100, axis.get_xlim()[1]) + 12)  # for the names
+            low, high = axis.get_xlim()
+            axis.set_xlim(right=high + 0.3 * (high - low))  # for the names
             _name(axis, own)
-        axes[0].set_ylabel("facts never replayed: retained, % of the base")
+        for axis in axes[::2]:
+            axis.set_ylabel("facts never replayed: retained, % of the base")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=7.5)
     return figure
@@ -98,7 +100,7 @@ def trials(table: pd.DataFrame, titles: dict[str, str]) -> Figure:
         Validation data; the ring is the trial that the rule chose.
     """
     with style():
-        figure, axes = panels(len(titles), width=5.6, height=4.6)
+        figure, axes = panels(len(titles), width=5.6, height=4.6, across=2)
         for axis, (base, title) in zip(axes, titles.items(), strict=True):
             own = table[table["base"] == base]
             for number, (arm, found) in enumerate(own.groupby("arm", sort=False)):
@@ -114,7 +116,8 @@ def trials(table: pd.DataFrame, titles: dict[str, str]) -> Figure:
                 )
             axis.set(title=title, xlabel="answers exact to the token, %")
             axis.legend(fontsize=6.5, ncols=2)
-        axes[0].set_ylabel("facts never replayed, %")
+        for axis in axes[::2]:
+            axis.set_ylabel("facts never replayed, %")
     return figure
 
 
@@ -165,7 +168,7 @@ def decomposition(steps: pd.DataFrame) -> Figure:
     """
     groups = list(steps.groupby(["base", "measure"], sort=False))
     with style():
-        figure, axes = panels(len(groups), width=3.7, height=3.8)
+        figure, axes = panels(len(groups), width=3.7, height=3.8, across=4)
         for axis, ((base, measure), own) in zip(axes, groups, strict=True):
             own = own.reset_index(drop=True)
             starts = _starts(own["mean"].tolist())
@@ -186,7 +189,8 @@ def decomposition(steps: pd.DataFrame) -> Figure:
             axis.set_xticks(own.index, own["name"], fontsize=7.5, rotation=20)
             axis.set_title(f"{measure}\n{base} base", fontsize=10)
             axis.set_ylim(0, 1.15 * max(starts + own["mean"]))
-        axes[0].set_ylabel("%")
+        for axis in axes[::4]:
+            axis.set_ylabel("%")
     return figure
 
 

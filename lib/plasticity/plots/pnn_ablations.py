@@ -37,6 +37,8 @@ GROUPS = {
         "hybrid_1": "1 BERT layer first",
         "hybrid_2": "2 BERT layers first",
         "hybrid_3": "3 BERT layers first",
+        "hybrid_2_bert_settings": "2 BERT layers first, BERT's settings",
+        "hybrid_3_bert_settings": "3 BERT layers first, BERT's settings",
     },
 }
 LABELS = {"pnn": "PNN"} | {name: text for own in GROUPS.values() for name, text in own.items()}

@@ -36,10 +36,17 @@ def style():
         yield
 
 
-def panels(columns: int, width: float = 4.2, height: float = 3.3) -> tuple[Figure, list]:
-    """Return a figure with a row of axes, sizes in inches."""
-    figure, axes = plt.subplots(1, columns, figsize=(width * columns, height), squeeze=False)
-    return figure, list(axes[0])
+def panels(
+    count: int, width: float = 4.2, height: float = 3.3, across: int = 0
+) -> tuple[Figure, list]:
+    """Return a figure with so many axes, sizes in inches; in a row, or in rows of `across`."""
+    columns = min(count, across or count)
+    rows = -(-count // columns)
+    size = (width * columns, height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    for unused in axes.flat[count:]:
+        unused.remove()
+    return figure, list(axes.flat[:count])
 
 
 def with_bounds(found: pd.DataFrame) -> pd.DataFrame:

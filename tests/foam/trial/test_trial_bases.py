@@ -70,6 +70,22 @@ def test_configs_out_of_range_are_refused(wrong):
         foam_base.Config(**wrong)
 
 
+def test_a_base_in_half_precision_is_the_one_that_is_loaded(tmp_path):
+    made = world.build_world(seed=1, entities=16)
+    tokenizer = language.train_tokenizer(world.pretraining_texts(made, 200), 400)
+    base = Base(language.build_model("S", len(tokenizer)), tokenizer, made)
+    before = [p.clone() for p in base.model.parameters()]
+    save_base(base, tmp_path, half=True)
+    weights = (tmp_path / "model.safetensors").stat().st_size
+    assert weights < 2.1 * sum(p.numel() for p in before) + 10_000
+    again = load_base(tmp_path).model
+    for rounded, loaded, exact in zip(
+        base.model.parameters(), again.parameters(), before, strict=True
+    ):
+        assert rounded.dtype == loaded.dtype == torch.float32
+        assert loaded.equal(rounded) and loaded.equal(exact.half().float())
+
+
 def test_unknown_bases_are_refused():
     with pytest.raises(ValueError, match="unsaturated"):
         foam_base.load("empty")
@@ -162,6 +178,8 @@ def test_figures_and_findings_of_bases(trained):
         three.loc[known, "value"] = 40.0
         three.loc[known & (three["variant"] == "overfull"), "value"] = 40.0 * factor
         assert verdict in base_findings.base(three)
+    larger = pd.concat([both, rows.assign(variant="larger")])
+    assert "The larger base has 1.0 times the weights" in base_findings.base(larger)
     better = both.copy()
     better.loc[better["metric"] == "accuracy", "value"] = 99.5
     assert "At the ceiling" in base_findings.base(better)

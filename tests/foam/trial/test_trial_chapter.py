@@ -335,7 +335,15 @@ def test_the_gentlest_setting_of_the_good_ones_is_chosen():
     said = tuning.chosen(found, [foam_trial.Config(variant="ewc", arm="ewc")])
     assert "LoRA (unsaturated base): 100;" in said and "most like: EWC" in said
     both = [foam_trial.Config(arm=arm, base="saturated") for arm in ("lora", "slow_fine_tuning")]
-    assert "chosen on the other: LoRA." in tuning.chosen(found, both)
+    assert (
+        "saturated base these have no trials of their own, and learn with what was chosen on "
+        "the first: LoRA." in tuning.chosen(found, both)
+    )
+    third = [foam_trial.Config(arm="lora", base="larger")]
+    assert "On the larger base these have no trials" in tuning.chosen(found, third)
+    assert "On the saturated base these" not in tuning.chosen(found, third)
+    tried = tuning.trials(tuning_rows().replace("lora", "lora_larger"))
+    assert set(tried.query("arm == 'LoRA'")["base"]) == {"larger"}
     short = tuning.trials(tuning_rows().query("step < 3"))
     assert "at an end" not in said
     assert "Chosen was the highest: LoRA (unsaturated base)." in tuning.chosen(short, both)

@@ -31,7 +31,7 @@ class Base(NamedTuple):
     world: World
 
 
-def save_base(base: Base, folder: Path) -> None:
+def save_base(base: Base, folder: Path, half: bool = False) -> None:
     """Write a base into a folder.
 
     Parameters
@@ -39,8 +39,13 @@ def save_base(base: Base, folder: Path) -> None:
     base : Base
     folder : Path
         Made where it does not exist.
+    half : bool
+        Write weights in 16 bits; those of `base` are rounded with them.
     """
+    if half:
+        base.model.half()
     base.model.save_pretrained(folder)
+    base.model.float()
     base.tokenizer.save_pretrained(folder)
     world = {"seed": base.world.seed, "entities": len(base.world.names)}
     (folder / WORLD_FILE).write_text(json.dumps(world) + "\n", encoding="utf-8")
