@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pandas as pd
@@ -84,6 +85,15 @@ def test_a_base_in_half_precision_is_the_one_that_is_loaded(tmp_path):
     ):
         assert rounded.dtype == loaded.dtype == torch.float32
         assert loaded.equal(rounded) and loaded.equal(exact.half().float())
+    ids = torch.randint(len(tokenizer), (1, 96), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert again(ids).logits.equal(base.model(ids).logits)
+
+
+def test_saving_in_full_precision_leaves_the_model_as_it_was(tiny, tmp_path):
+    base = Base(copy.deepcopy(tiny.model).double(), tiny.tokenizer, tiny.world)
+    save_base(base, tmp_path)
+    assert {p.dtype for p in base.model.parameters()} == {torch.float64}
 
 
 def test_unknown_bases_are_refused():

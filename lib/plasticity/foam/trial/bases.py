@@ -3,6 +3,7 @@
 Nothing is unpickled: weights are safetensors, all else is JSON.
 """
 
+import copy
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,12 +41,15 @@ def save_base(base: Base, folder: Path, half: bool = False) -> None:
     folder : Path
         Made where it does not exist.
     half : bool
-        Write weights in 16 bits; those of `base` are rounded with them.
+        Write weights in 16 bits; those of `base` are rounded with them, and stay what they are
+        otherwise, so that `base` is what `load_base` reads.
     """
+    model = base.model
     if half:
-        base.model.half()
-    base.model.save_pretrained(folder)
-    base.model.float()
+        for weight in model.parameters():
+            weight.data = weight.data.half().to(weight.dtype)
+        model = copy.deepcopy(model).half()
+    model.save_pretrained(folder)
     base.tokenizer.save_pretrained(folder)
     world = {"seed": base.world.seed, "entities": len(base.world.names)}
     (folder / WORLD_FILE).write_text(json.dumps(world) + "\n", encoding="utf-8")
