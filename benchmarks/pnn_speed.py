@@ -20,6 +20,8 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=1, help="how often all is measured")
     arguments = parser.parse_args()
+    if arguments.runs < 1:
+        parser.error(f"--runs is {arguments.runs}; allowed: 1 or more")
     study = results.run(
         "pnn_speed",
         profiles.configs("pnn_speed", arguments.profile, arguments.size),

@@ -141,15 +141,15 @@ def _stored(experiment: str, profile: str, size: str = "small") -> "pd.DataFrame
 
 def _rerun(experiment: str, profile: str, size: str) -> str:
     """Return the command that measures an experiment."""
-    from plasticity.companion import claims, paths
+    from plasticity.companion import claims, notebooks, paths
 
     if notebook := claims.notebook_of(experiment):
-        own = "" if size == "small" else f" -p size {size}"
+        sized = size != "small" and "size" in notebooks.declared(notebook)
+        own = f" -p size {size}" if sized else ""
         return f"plasticity run {notebook} --profile {profile}{own}"
     if (paths.ROOT / "benchmarks" / f"{experiment}.py").exists():
-        own = "" if size == "small" else f" --size {size}"
-        return f"python benchmarks/{experiment}.py --profile {profile}{own}"
-    return f'plasticity.companion.results.run("{experiment}", ...) in Python'
+        return f"python benchmarks/{experiment}.py --profile {profile} --size {size}"
+    return f'plasticity.companion.results.run("{experiment}", ..., size="{size}") in Python'
 
 
 @main.command()

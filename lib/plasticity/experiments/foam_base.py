@@ -338,6 +338,7 @@ def card(base: str, study: results.Study) -> str:
         seed=record["seed"],
         scores=scores,
         settings=settings,
+        bits=32 if config["tier"] == UNROUNDED else 16,
         command=COMMAND,
     )
 
@@ -381,6 +382,7 @@ token.
 | setting | value |
 | --- | --- |
 {settings}
+| bits of a weight, as shipped | {bits} |
 
 Trained with one CPU thread in {minutes:.0f} minutes of wall time, seed {seed}.
 
@@ -398,7 +400,7 @@ def release(study: results.Study) -> None:
     Parameters
     ----------
     study : results.Study
-        Of the variants `BASES`, trained, one seed.
+        Of variants among `BASES`, trained, one seed.
     """
     for record in study.provenance:
         base, config = record["variant"], Config.from_dict(record["config"])
@@ -412,10 +414,15 @@ def release(study: results.Study) -> None:
 
 @click.command()
 @click.option(
-    "--base", "names", multiple=True, default=BASES, type=click.Choice(BASES), help="Only this one."
+    "--base",
+    "names",
+    multiple=True,
+    default=BASES,
+    type=click.Choice(BASES),
+    help="Only this one; may be repeated.",
 )
 def main(names: tuple[str, ...]) -> None:
-    """Train the bases (profile paper, minutes) and write them with their cards."""
+    """Train the bases (profile paper, minutes each) and write them with their cards."""
     configs = [own for own in profiles.configs("foam_base", "paper") if own.variant in names]
     runtime = Runtime(device="cpu", workers=1)
 

@@ -19,6 +19,10 @@ def _value(rows: pd.DataFrame, variant: str, metric: str, split: str) -> float:
     return values_by_seed(rows, metric, variant, split, 0).mean()
 
 
+def _loss(rows: pd.DataFrame, variant: str) -> float:
+    return _value(rows, variant, "loss", "held_out")
+
+
 def _bases(rows: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(rows["variant"]))
 
@@ -78,7 +82,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
             f"{name}, %": cell(*found.loc[(own.variant, kind), ["mean", "low", "high"]])
             for kind, (name, _) in KINDS.items()
         }
-        line["loss, nats a token"] = f"{_value(rows, own.variant, 'loss', 'held_out'):.3f}"
+        line["loss, nats a token"] = f"{_loss(rows, own.variant):.3f}"
         line["parameters"] = f"{own.parameters:,.0f}"
         line["facts known"] = f"{own.known:,.0f} of {own.facts:,.0f}"
         line["bits a parameter"] = f"{own.bits:.3f}"
@@ -124,7 +128,7 @@ def _knows(rows: pd.DataFrame, variant: str) -> list[str]:
 
 
 def _compared(rows: pd.DataFrame) -> list[str]:
-    """Say how full the saturated base is, beside one that was told more."""
+    """Say how full the saturated base is, beside one that was told more and a larger one."""
     found = capacity(rows).set_index("variant")
     sentences = []
     if {"unsaturated", "saturated"} <= set(found.index):
@@ -145,7 +149,7 @@ def _compared(rows: pd.DataFrame) -> list[str]:
             else "so in this much reading the saturated base is full"
         )
         sentences.append(
-            f"Told {told:.0f} % more facts in as many tokens, a third model knows "
+            f"Told {told:.0f} % more facts in as many tokens, a model of that size knows "
             f"{abs(known):.0f} % {side}, {third['known']:,.0f} of {third['facts']:,.0f}; {full}."
         )
     if {"larger", "saturated"} <= set(found.index):
@@ -153,6 +157,8 @@ def _compared(rows: pd.DataFrame) -> list[str]:
         sentences.append(
             f"The larger base has {third['parameters'] / second['parameters']:.1f} times the "
             f"weights of the saturated one, was told {third['facts']:,.0f} facts and knows "
-            f"{third['known']:,.0f}: {third['bits']:.3f} bits in a parameter."
+            f"{third['known']:,.0f}: {third['bits']:.3f} bits in a parameter, so it has room where "
+            f"the other has less. Its loss on held-out text is {_loss(rows, 'larger'):.3f} nats a "
+            f"token, the other's {_loss(rows, 'saturated'):.3f}."
         )
     return sentences

@@ -95,7 +95,7 @@ def knowledge(scores: pd.DataFrame, capacity: pd.DataFrame) -> Figure:
             right.hlines(CHANCE[kind], place - 0.35, place + 0.35, color="#777777", ls="--", lw=1)
         right.set_xticks(range(len(PROBES)), PROBES.values(), fontsize=8.5)
         right.set(title="Right answers (dashes: chance)", ylabel="%", ylim=(0, 103))
-        right.legend(loc="lower right")
+        right.legend(loc="center left")
         for place, own in enumerate(capacity.itertuples()):
             label, colour = BASES.get(own.variant, (own.variant, "#777777"))
             facts.barh(place, own.facts, color="white", edgecolor=colour, lw=1.5)

@@ -1,11 +1,14 @@
 """Figures of the fair trial of growth: summaries of rows in, a Figure out."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from plasticity.plots.style import PALETTE, error_bars, line_with_band, panels, style, with_bounds
 
 GREY = "#777777"
+HALO = [withStroke(linewidth=2.5, foreground="white")]  # of names that lie on error bars
 # Kinds of arms, with one colour and mark each.
 FAMILIES = {
     "all weights": (PALETTE[3], "o"),
@@ -41,7 +44,8 @@ def acquisition_and_retention(table: pd.DataFrame, titles: dict[str, str]) -> Fi
             axis.axhline(100, color="black", lw=0.8, ls=":")
             axis.set(title=title, xlabel="new skills acquired, % of test items right")
             low, high = axis.get_xlim()
-            axis.set_xlim(right=high + 0.3 * (high - low))  # for the names
+            axis.set_xticks([tick for tick in axis.get_xticks() if tick <= 100])
+            axis.set_xlim(low, high + 0.3 * (high - low))  # for the names
             _name(axis, own)
         for axis in axes[::2]:
             axis.set_ylabel("facts never replayed: retained, % of the base")
@@ -79,7 +83,7 @@ def _name(axis, found: pd.DataFrame) -> None:
         taken.append((x, x + letter * len(own.arm), y))
         axis.annotate(
             own.arm, (own.acquisition, own.retention), xytext=(x, y), textcoords="data",
-            fontsize=7, va="center", color=FAMILIES[own.family][0],
+            fontsize=7, va="center", color=FAMILIES[own.family][0], path_effects=HALO,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": GREY},
         )  # fmt: skip
 
@@ -171,24 +175,24 @@ def decomposition(steps: pd.DataFrame) -> Figure:
         figure, axes = panels(len(groups), width=3.7, height=3.8, across=4)
         for axis, ((base, measure), own) in zip(axes, groups, strict=True):
             own = own.reset_index(drop=True)
-            starts = _starts(own["mean"].tolist())
+            starts, bounds = _starts(own["mean"].tolist()), with_bounds(own)
+            tops = np.maximum(starts, starts + bounds["high"])
             level = [0, len(own) - 1]
             colours = [GREY if n in level else PALETTE[n - 1] for n in own.index]
             axis.bar(own.index, own["mean"], bottom=starts, color=colours, width=0.65)
             axis.errorbar(
-                own.index, own["mean"] + starts, yerr=error_bars(with_bounds(own)),
+                own.index, own["mean"] + starts, yerr=error_bars(bounds),
                 fmt="none", color="black", lw=1, capsize=3,
             )  # fmt: skip
             for number, mean in own["mean"].items():
                 form = "{:.1f}" if number in level else "{:+.1f}"
-                top = max(starts[number], starts[number] + mean)
                 axis.annotate(
-                    form.format(mean), (number, top), xytext=(0, 9), fontsize=8,
+                    form.format(mean), (number, tops[number]), xytext=(0, 4), fontsize=8,
                     textcoords="offset points", ha="center",
                 )  # fmt: skip
             axis.set_xticks(own.index, own["name"], fontsize=7.5, rotation=20)
             axis.set_title(f"{measure}\n{base} base", fontsize=10)
-            axis.set_ylim(0, 1.15 * max(starts + own["mean"]))
+            axis.set_ylim(0, 1.1 * tops.max())
         for axis in axes[::4]:
             axis.set_ylabel("%")
     return figure

@@ -188,8 +188,11 @@ def test_figures_and_findings_of_bases(trained):
         three.loc[known, "value"] = 40.0
         three.loc[known & (three["variant"] == "overfull"), "value"] = 40.0 * factor
         assert verdict in base_findings.base(three)
-    larger = pd.concat([both, rows.assign(variant="larger")])
-    assert "The larger base has 1.0 times the weights" in base_findings.base(larger)
+    larger = rows.assign(variant="larger")
+    larger["value"] = larger["value"].mask(larger["metric"] == "parameters", 4 * 44_000)
+    counts = rows.loc[rows["metric"] == "parameters", "value"]
+    told = base_findings.base(pd.concat([both, larger]))
+    assert f"The larger base has {4 * 44_000 / counts.item():.1f} times the weights" in told
     better = both.copy()
     better.loc[better["metric"] == "accuracy", "value"] = 99.5
     assert "At the ceiling" in base_findings.base(better)
