@@ -76,14 +76,20 @@ def _share(rows: pd.DataFrame, ending: str) -> str:
         return ""
     kept, acquired = own.loc["kept"], own.loc["acquired"]
     bounds = ["mean", "low", "high"]
-    answer = "is not shown to help or to harm what is kept"
-    if kept["low"] > 0 or kept["high"] < 0:
-        answer = "helps to keep facts" if kept["low"] > 0 else "costs facts"
-    return (
-        f"Growth itself, given replay and freezing (C1), {answer}: "
-        f"{cell(*kept[bounds], POINTS)} points of facts, {cell(*acquired[bounds], POINTS)} points "
-        "of skills."
-    )
+    answers = {
+        "facts": ("helps to keep facts", "costs facts", "is not shown to change what is kept"),
+        "skills": (
+            "helps to learn skills",
+            "costs skills",
+            "is not shown to change what is learnt",
+        ),
+    }
+    said = []
+    for (what, (more, less, neither)), line in zip(answers.items(), (kept, acquired), strict=True):
+        answer = more if line["low"] > 0 else less if line["high"] < 0 else neither
+        sure = ", settled after Holm's correction" if line["settled"] else ""
+        said.append(f"{answer} ({cell(*line[bounds], POINTS)} points of {what}{sure})")
+    return f"Growth itself, given replay and freezing (C1), {' and '.join(said)}."
 
 
 def _goal(rows: pd.DataFrame, ending: str) -> list[str]:
