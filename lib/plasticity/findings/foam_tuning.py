@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from plasticity.experiments.foam_trial import ALL
-from plasticity.findings.foam_trial import ARMS, BASES
+from plasticity.findings.foam_trial import ARMS, BASES, LARGER, SATURATED
 
 IDENTITY = ["variant", "base", "arm", "family", "trial", "value"]
 OUTCOMES = ["acquisition", "retention", "chosen"]
@@ -75,12 +75,12 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
             "No trials of their own are stored yet of these, which take the setting of the arm "
             f"that they are most like: {', '.join(missing)}."
         )
-    for ending, base in BASES.items():
-        untried = _untried(best, configs, ending) if ending else []
+    for ending in (SATURATED, LARGER):
+        untried = _untried(best, configs, ending)
         if untried:
             sentences.append(
-                f"On the {base} base these have no trials of their own, and learn with what was "
-                f"chosen on the first: {', '.join(untried)}."
+                f"On the {BASES[ending]} base these have no trials of their own, and learn with "
+                f"what was chosen on the first: {', '.join(untried)}."
             )
     ends = _at_an_end(found)
     if ends:

@@ -44,7 +44,7 @@ def goals(rows: pd.DataFrame) -> pd.DataFrame:
             if part.empty:  # rows from before there was this comparison
                 continue
             ratios = part[part["metric"] == "time_ratio"]
-            ratio, runs = _time_ratio(ratios), ratios.groupby("seed")["value"].median()
+            ratio, runs = _time_ratio(ratios), _runs(ratios)
             flops, memory = (
                 part.loc[part["metric"] == measured, "value"].median()
                 for measured in ("flop_ratio", "memory_ratio")
@@ -99,9 +99,14 @@ def missed(rows: pd.DataFrame) -> str:
     return f"{told}, though not in every run: {'; '.join(unsure)}." if unsure else f"{told}."
 
 
+def _runs(rows: pd.DataFrame) -> pd.Series:
+    """Return the median over the repeats of each run."""
+    return rows.groupby("seed")["value"].median()
+
+
 def _time_ratio(rows: pd.DataFrame) -> Interval:
     """Return the median ratio, and its interval over repeats or its range over runs."""
-    runs = rows.groupby("seed")["value"].median()
+    runs = _runs(rows)
     if len(runs) == 1:
         return bootstrap_interval(rows["value"], statistic=np.median)
     return Interval(runs.median(), runs.min(), runs.max(), len(runs))
