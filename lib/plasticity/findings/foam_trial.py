@@ -28,6 +28,7 @@ BASES = {
     LARGER: "larger",
     LONG: "longer taught, unsaturated",
 }
+ALIKE = "_alike"  # of the springs alone, as strong as those with growth
 POINTS = "{:+.1f}"
 
 ARMS = {
@@ -45,11 +46,13 @@ ARMS = {
     "lora_replay": ("LoRA + replay", "adapter"),
     "lora_self": ("LoRA + self-made replay", "adapter"),
     "ewc": ("EWC", "held to the base"),
+    "ewc_self": ("EWC from self-made texts", "held to the base"),
     "kl_to_base": ("KL to base", "held to the base"),
     "self_replay": ("self-made replay", "held to the base"),
     "growth": ("growth, all trained", "growth, base trained"),
     "growth_replay": ("growth + replay", "growth, base trained"),
     "growth_ffn": ("growth, FFN trained", "growth, base trained"),
+    "growth_ewc_self": ("growth + EWC from self-made texts", "growth, base trained"),
     "reference_recipe": ("reference's recipe", "growth, base trained"),
     "v3": ("V3 replacement", "growth, base trained"),
     "growth_freeze": ("growth-freeze", "growth, base frozen"),

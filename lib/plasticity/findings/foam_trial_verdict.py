@@ -1,5 +1,7 @@
 """What the chapter on the fair trial of growth concludes, made from the numbers."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -12,9 +14,11 @@ from plasticity.companion.statistics import (
 from plasticity.companion.tables import cell, interval_cell
 from plasticity.experiments.foam_trial import ALL
 from plasticity.findings.foam_trial import (
+    ALIKE,
     ARMS,
     BASES,
     INGREDIENTS,
+    OUTCOMES,
     POINTS,
     WAY,
     bases,
@@ -23,24 +27,38 @@ from plasticity.findings.foam_trial import (
     interval,
     way,
 )
+from plasticity.foam.trial.arms import ARMS as TAUGHT
 
 MARGIN = 2.0  # points that an arm may lose and still retain, set beforehand
 SHARE = 95.0  # percent of full fine-tuning's acquisition that growth-freeze is to reach
 MEANT = 95.0  # percent of the skills' items that full fine-tuning was meant to reach
+WITHOUT_OLD_DATA = tuple(
+    arm for arm in ARMS if arm not in ("base", "lora") and not TAUGHT[arm].needs_old_data
+)
 
 
-def verdict(rows: pd.DataFrame) -> str:
-    """Say in Markdown what the trial found, failures included."""
+def verdict(rows: pd.DataFrame, rates: Mapping[str, float]) -> str:
+    """Say in Markdown what the trial found, failures included; parameters as for `arms`."""
     sentences = []
     for ending in bases(rows):
-        sentences += [_decomposed(rows, ending), _level(rows, ending), _share(rows, ending)]
-        sentences += [*_goal(rows, ending), _recipes(rows, ending), _kept(rows, ending)]
+        sentences += [_decomposed(rows, rates, ending), _level(rows, ending)]
+        sentences.append(_share(rows, rates, ending))
+        sentences += [*_goal(rows, ending), *_recipes(rows, ending), _kept(rows, ending)]
         sentences.append(_at_one_rate(rows, ending))
     sentences.append(_jumps(rows))
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
-def _decomposed(rows: pd.DataFrame, ending: str) -> str:
+def _rates(rates: Mapping[str, float], *variants: str) -> str:
+    """Say that arms learn at unlike rates, where they do: those are part of what differs."""
+    own = [rates[variant] for variant in variants]
+    if len(set(own)) == 1:
+        return ""
+    named = ", ".join(f"{rate:g}" for rate in own)
+    return f" Their learning rates differ ({named}), so this is of the arms as tuned."
+
+
+def _decomposed(rows: pd.DataFrame, rates: Mapping[str, float], ending: str) -> str:
     found = way(rows)
     found = found[(found["base"] == BASES[ending]) & found["measure"].str.contains("kept")]
     if found.empty:
@@ -52,7 +70,7 @@ def _decomposed(rows: pd.DataFrame, ending: str) -> str:
     return (
         f"**{BASES[ending].capitalize()} base.** Full fine-tuning keeps {level:.1f} % of the facts "
         f"that nobody replays, the reference's whole recipe {whole:.1f} %. The difference is made "
-        f"up of {parts} (points)."
+        f"up of {parts} (points).{_rates(rates, *(f'{arm}{ending}' for arm in WAY))}"
     )
 
 
@@ -69,7 +87,7 @@ def _level(rows: pd.DataFrame, ending: str) -> str:
     )
 
 
-def _share(rows: pd.DataFrame, ending: str) -> str:
+def _share(rows: pd.DataFrame, rates: Mapping[str, float], ending: str) -> str:
     found = contrasts(rows, ending)
     own = found[found["contrast"] == "C1"].set_index("outcome")
     if own.empty:
@@ -86,10 +104,16 @@ def _share(rows: pd.DataFrame, ending: str) -> str:
     }
     said = []
     for (what, (more, less, neither)), line in zip(answers.items(), (kept, acquired), strict=True):
-        answer = more if line["low"] > 0 else less if line["high"] < 0 else neither
+        answer = _answer(line["low"], line["high"], more, less, neither)
         sure = ", settled after Holm's correction" if line["settled"] else ""
         said.append(f"{answer} ({cell(*line[bounds], POINTS)} points of {what}{sure})")
-    return f"Growth itself, given replay and freezing (C1), {' and '.join(said)}."
+    unlike = _rates(rates, *own.iloc[0][["a", "b"]])
+    return f"Growth itself, given replay and freezing (C1), {' and '.join(said)}.{unlike}"
+
+
+def _answer(low: float, high: float, more: str, less: str, neither: str) -> str:
+    """Return the answer that an interval of a difference gives."""
+    return more if low > 0 else less if high < 0 else neither
 
 
 def _goal(rows: pd.DataFrame, ending: str) -> list[str]:
@@ -107,24 +131,62 @@ def _acquired(rows: pd.DataFrame, grown: str, plain: str) -> Interval:
     return mean_interval((100 * own / full).dropna().to_numpy())
 
 
-def _recipes(rows: pd.DataFrame, ending: str) -> str:
-    """Say whether any arm that grows without old data reaches both goals on a base."""
+def _recipes(rows: pd.DataFrame, ending: str) -> list[str]:
+    """Say which arms without old data reach both goals on a base, with growth and without."""
     plain, lora = f"{WAY[0]}{ending}", f"lora{ending}"
-    grown = ("growth", "growth_ffn", "growth_freeze", "growth_freeze_self", "random_placement")
-    tried = [arm for arm in grown if has(rows, f"{arm}{ending}", plain, lora)]
-    both = []
-    for arm in tried:
-        share = _acquired(rows, f"{arm}{ending}", plain)
-        change = paired_difference(rows, "accuracy", f"{arm}{ending}", lora, "unreplayed", 0)
-        if share.mean >= SHARE and change.low > 0:
-            both.append(ARMS[arm][0])
-    if not tried:
-        return ""
-    who = f"is reached by {'; '.join(both)}" if both else "**is reached by none**"
+    tried = [arm for arm in WITHOUT_OLD_DATA if has(rows, f"{arm}{ending}", plain, lora)]
+    grown = [arm for arm in tried if TAUGHT[arm].grows]
+    if not grown:
+        return []
+    others = [arm for arm in tried if arm not in grown]
+    said = [
+        f"Of the {len(grown)} recipes that add neurons without old data "
+        f"({'; '.join(ARMS[arm][0] for arm in grown)}), the double goal, {SHARE:.0f} % of full "
+        "fine-tuning's skills and more facts than LoRA (intervals not corrected for how many "
+        f"recipes are asked), is reached {_reaching(rows, grown, ending)}. Of arms that add none, "
+        f"and have no old data either, it is reached {_reaching(rows, others, ending)}."
+    ]
+    if has(rows, f"growth_ewc_self{ending}", f"ewc_self{ending}"):
+        said.append(_growth_of_springs(rows, ending))
+    return said
+
+
+def _reaching(rows: pd.DataFrame, arms: list[str], ending: str) -> str:
+    """Say which of some arms reach the double goal, and whether beyond doubt."""
+    found = [_both_goals(rows, arm, ending) for arm in arms]
+    parts = []
+    for how, sure in (("", True), ("on average, though not beyond doubt, ", False)):
+        names = [text for text, beyond in found if text and beyond is sure]
+        parts += [f"{how}by {'; '.join(names)}"] if names else []
+    return "; ".join(parts) or "**by none**"
+
+
+def _both_goals(rows: pd.DataFrame, arm: str, ending: str) -> tuple[str, bool]:
+    """Return an arm with its figures, or nothing if it misses a goal, and if beyond doubt."""
+    own = f"{arm}{ending}"
+    share = _acquired(rows, own, f"{WAY[0]}{ending}")
+    change = paired_difference(rows, "accuracy", own, f"lora{ending}", "unreplayed", 0)
+    if share.mean < SHARE or not change.low > 0:
+        return "", False
+    figures = f"{interval_cell(share)} %, {interval_cell(change, POINTS)} points"
+    return f"{ARMS[arm][0]} ({figures})", bool(share.low >= SHARE)
+
+
+def _growth_of_springs(rows: pd.DataFrame, ending: str) -> str:
+    """Say what growth adds to the springs that the base's own texts set."""
+    grown, held = f"growth_ewc_self{ending}", f"ewc_self{ending}"
+    alike = has(rows, f"{held}{ALIKE}")
+    how, held = ("at one strength", f"{held}{ALIKE}") if alike else ("each as tuned", held)
+    said = []
+    for what, (metric, split, _) in (("learnt", OUTCOMES["acquired"]), ("kept", OUTCOMES["kept"])):
+        found = paired_difference(rows, metric, grown, held, split, 0)
+        answers = f"adds to what is {what}", f"takes from what is {what}"
+        neither = f"is not shown to change what is {what}"
+        answer = _answer(found.low, found.high, *answers, neither)
+        said.append(f"{answer} ({interval_cell(found, POINTS)} points)")
     return (
-        f"Of the recipes that grow without old data ({'; '.join(ARMS[arm][0] for arm in tried)}), "
-        f"the double goal, {SHARE:.0f} % of full fine-tuning's skills and more facts than LoRA, "
-        f"{who}."
+        f"With springs set on texts of the base's own, {how}, growth {' and '.join(said)} beside "
+        "the same springs alone."
     )
 
 

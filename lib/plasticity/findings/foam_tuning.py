@@ -7,7 +7,7 @@ import pandas as pd
 from plasticity.experiments.foam_trial import ALL
 from plasticity.findings.foam_trial import ARMS, BASES, LARGER, SATURATED
 
-IDENTITY = ["variant", "base", "arm", "family", "trial", "value"]
+IDENTITY = ["variant", "base", "arm", "family", "trial", "value", "seeds"]
 OUTCOMES = ["acquisition", "retention", "chosen"]
 WITHIN = 2.0  # points of an arm's best acquisition that the gentlest setting may lack
 
@@ -21,8 +21,8 @@ def trials(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns variant, base, arm (name), family, trial, value, acquisition, retention, chosen;
-        means over seeds.
+        Columns variant, base, arm (name), family, trial, value, seeds (how many), acquisition,
+        retention, chosen; means over seeds.
     """
     if rows.empty:
         return pd.DataFrame(columns=[*IDENTITY, *OUTCOMES])
@@ -36,6 +36,7 @@ def trials(rows: pd.DataFrame) -> pd.DataFrame:
         own = rows[(rows["split"] == split) & rows["metric"].isin(metrics)]
         parts[name] = own.groupby(["variant", "step"], sort=False)["value"].mean()
     table = pd.DataFrame(parts).rename_axis(["variant", "trial"]).reset_index()
+    table["seeds"] = table["variant"].map(rows.groupby("variant")["seed"].nunique())
     table["base"] = [BASES[_ending(variant)] for variant in table["variant"]]
     arm = [variant.removesuffix(_ending(variant)) for variant in table["variant"]]
     table["arm"], table["family"] = ([ARMS[a][n] for a in arm] for n in (0, 1))
@@ -70,6 +71,7 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
     arms = {config.arm for config in configs}
     missing = sorted(ARMS[a][0] for a in arms - set(best["variant"]) if a in ARMS and a != "base")
     sentences = [f"Chosen, from {number} trials of each arm: {'; '.join(names)}."]
+    sentences.append(f"Seeds of each trial: {_seeds(best)}.")
     if missing:
         sentences.append(
             "No trials of their own are stored yet of these, which take the setting of the arm "
@@ -90,6 +92,14 @@ def chosen(found: pd.DataFrame, configs: Sequence) -> str:
         )
     sentences += [_better(found, base) for base in best["base"].unique()]
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
+
+
+def _seeds(best: pd.DataFrame) -> str:
+    """Say which arms of each base have how many seeds of trials."""
+    return "; ".join(
+        f"on the {base} base {seeds} for {', '.join(own['arm'])}"
+        for (base, seeds), own in best.groupby(["base", "seeds"], sort=False)
+    )
 
 
 def _untried(best: pd.DataFrame, configs: Sequence, ending: str) -> list[str]:

@@ -220,9 +220,9 @@ def test_a_contrast_at_one_rate_takes_the_second_arm_at_the_rate_of_the_first(ro
     assert list(found.index) == 2 * ["C2: replay"]
     assert set(found["rates"]) == {f"{RATES['replay_20']:g}, 0.7"}
     assert len(findings.contrasts(both)) == 2 * len(findings.CONTRASTS)  # as without it
-    said = conclusions.verdict(both)
+    said = conclusions.verdict(both, RATES | {"full_fine_tuning_C2": 0.7})
     assert "(C2): settled is C2, kept (+3" in said and "at one rate" not in conclusions.verdict(
-        rows
+        rows, RATES
     )
 
 
@@ -275,10 +275,10 @@ def test_costs_say_when_an_arm_has_enough(rows):
 
 
 def test_sentences_follow_the_numbers(rows):
-    said = conclusions.verdict(rows)
+    said = conclusions.verdict(rows, RATES)
     assert "is not shown to change what is kept" in said and "reaches the 95 %" in said
     assert "Not judged" not in said
-    alone = conclusions.verdict(rows[rows["seed"] == rows["seed"].min()])
+    alone = conclusions.verdict(rows[rows["seed"] == rows["seed"].min()], RATES)
     assert "retained by: no arm. Not judged, for want of seeds: full fine-tuning; " in alone
 
     def growth_helps(arm, ending):
@@ -290,19 +290,51 @@ def test_sentences_follow_the_numbers(rows):
         acquired, kept = replay_does_it(arm, ending)
         return acquired + (5 if ARMS[arm].grows else 0), kept
 
-    taught = conclusions.verdict(fabricated(growth_teaches))
+    taught = conclusions.verdict(fabricated(growth_teaches), RATES)
     assert "helps to learn skills (+5" in taught and "settled after Holm's correction" in taught
-    said = conclusions.verdict(fabricated(growth_helps))
+    said = conclusions.verdict(fabricated(growth_helps), RATES)
     assert "helps to keep facts" in said and "does not reach" in said
     assert "keeps more than LoRA," in said
-    reached = said.split("more facts than LoRA, is reached by ")[1].split(".")[0].split("; ")
-    assert reached == ["growth, FFN trained", "growth-freeze + self-made replay", "random place"]
+    reached = said.split("are asked), is reached by ")[1].split(" points).")[0]
+    assert [each.split(" (")[0] for each in reached.split("; ")] == [
+        "growth, FFN trained",
+        "growth-freeze + self-made replay",
+        "static width",
+        "random start",
+        "random place",
+    ]
+    assert "no old data either, it is reached by LoRA + self-made replay (" in said
+    assert "texts of the base's own, each as tuned, growth is not shown to change what is l" in said
+    assert "points) and adds to what is kept (+" in said
+
+    def springs_do_it(arm, ending):
+        return 80.0, 95.0 if arm.endswith("ewc_self") else 80.0
+
+    held = fabricated(springs_do_it)
+    said = conclusions.verdict(held, RATES)
+    assert "is reached by growth + EWC from self-made texts (" in said
+    without = said.split("no old data either, it is reached by ")[1]
+    assert without.startswith("EWC from self-made texts (")
+    alike = held[held["variant"] == "ewc_self"].assign(variant="ewc_self_alike")
+    alike.loc[alike["metric"] == "accuracy", "value"] += 9
+    said = conclusions.verdict(pd.concat([held, alike]), RATES)
+    assert "at one strength, growth " in said and "takes from what is kept (-" in said
+
+    def springs_alone(arm, ending):
+        return 80.0, 95.0 if arm == "ewc_self" else 80.0
+
+    said = conclusions.verdict(fabricated(springs_alone), RATES)
+    assert "is reached **by none**. Of arms that add none" in said
+    assert "Their learning rates differ" not in said
+    unlike = conclusions.verdict(held, RATES | {"reference_recipe": 0.5})
+    assert unlike.count("(0.5, 0.01), so this is of the arms as tuned") == 1
+    assert unlike.count("(0.01, 0.01, 0.01, 0.5), so this") == 1
     assert "the base answers" in said and "items that ask for nothing new" in said
 
 
 def test_a_part_of_the_arms_makes_a_page_too(rows):
     few = rows[rows["variant"].isin(["base", "full_fine_tuning", "lora", "growth_freeze"])]
-    assert conclusions.verdict(few) and findings.way(few).empty
+    assert conclusions.verdict(few, RATES) and findings.way(few).empty
     assert len(findings.contrasts(few)) == 2
     assert len(findings.contrasts_said(few, {"growth_freeze": 0.1, "lora": 0.2})) == 2
     alone = rows[rows["variant"].isin(["base", "full_fine_tuning", "lora"])]
@@ -340,6 +372,14 @@ def test_the_gentlest_setting_of_the_good_ones_is_chosen():
     assert chosen.to_dict() == {"lora": 100.0, "ewc_saturated": 10.0}
     said = tuning.chosen(found, [foam_trial.Config(variant="ewc", arm="ewc")])
     assert "LoRA (unsaturated base): 100;" in said and "most like: EWC" in said
+    assert (
+        "Seeds of each trial: on the unsaturated base 1 for LoRA; on the saturated base 1" in said
+    )
+    more = tuning_rows().query("variant == 'lora'").assign(seed=101)
+    twice = pd.concat([tuning_rows(), more.assign(value=more["value"].mask(more["step"] == 3, 99))])
+    again = tuning.trials(twice).set_index(["variant", "trial"])
+    assert again.loc[("lora", 3), "acquisition"] == (79 + 99) / 2
+    assert "on the unsaturated base 2 for LoRA" in tuning.chosen(again.reset_index(), [])
     both = [foam_trial.Config(arm=arm, base="saturated") for arm in ("lora", "slow_fine_tuning")]
     assert (
         "saturated base these have no trials of their own, and learn with what was chosen on "
@@ -367,6 +407,8 @@ def test_every_setting_is_the_one_that_its_trials_chose(profile):
     for variant, value in trials[trials["chosen"]].set_index("variant")["value"].items():
         if variant in trial:
             assert getattr(trial[variant], tried[variant].tuned) == value, variant
+            if tried[variant].tuned != "learning_rate":
+                assert trial[variant].learning_rate == tried[variant].learning_rate, variant
 
 
 def sequence_rows(seeds=3):

@@ -1,5 +1,6 @@
 """The loop of the trial: same tokens, same order, and each arm moves what it says and no more."""
 
+import dataclasses
 import random
 
 import pytest
@@ -172,6 +173,35 @@ def test_elastic_weights_hold():
         return float(sum(moved))
 
     assert distance(1e5) < 0.5 * distance(1e-3)
+
+
+@pytest.mark.parametrize("name", ["ewc_self", "growth_ewc_self"])
+def test_springs_from_self_made_texts_need_no_old_data(name, monkeypatch):
+    new, written, held = Lessons(LESSONS.new), [], []
+    with pytest.raises(ValueError, match="needs old data"):
+        learn(small_model(), new, ARMS["ewc"], SCHEDULE, 1)
+    with pytest.raises(ValueError, match=r"lessons\.everything is empty"):
+        everything = Arm(penalty="ewc", replay_from="everything")
+        learn(small_model(), Lessons(LESSONS.new, LESSONS.old), everything, SCHEDULE, 1)
+    monkeypatch.setattr(learning, "generated", lambda *a: written.extend(generated(*a)) or written)
+    monkeypatch.setattr(
+        learning,
+        "ElasticWeights",
+        lambda m, batches, s: ElasticWeights(m, held.extend(batches) or held, s),
+    )
+
+    def distance(strength):
+        base, schedule = small_model(), dataclasses.replace(SCHEDULE, penalty_strength=strength)
+        start, before = weights(base), torch.get_rng_state()
+        learnt = learn(base, new, ARMS[name], schedule, 1)
+        assert bool(learnt.events) == ARMS[name].grows
+        assert torch.equal(before, torch.get_rng_state())
+        moved = [(p.detach() - start[n]).square().sum() for n, p in base.named_parameters()]
+        return float(sum(moved))
+
+    assert distance(1e6) < 0.5 * distance(1e-3)
+    made = {row.ids for row in written}
+    assert held and {tuple(batch["input_ids"][0].tolist()) for batch in held} <= made
 
 
 def test_fisher_is_that_of_labels_drawn_from_the_model():

@@ -29,8 +29,8 @@ class Arm:
     replay : float
         Share of the tokens that is old, in [0, 1).
     replay_from : {"half", "everything", "self"}
-        What is replayed: texts on one half of the entities, all old texts, or what the base itself
-        generates, which needs no old data.
+        What is replayed, or tells the springs of EWC what matters: texts on one half of the
+        entities, all old texts, or what the base itself generates, which needs no old data.
     growth : {"", "gradual", "at_once"}
         Neurons are born in several events, or in one at the start (static widening).
     init, orthogonalize : str
@@ -88,6 +88,11 @@ class Arm:
         """Whether neurons are born."""
         return bool(self.growth)
 
+    @property
+    def needs_old_data(self) -> bool:
+        """Whether it asks for texts that the base has read, beyond what the base writes itself."""
+        return self.replay_from != "self" and (self.replay > 0 or self.penalty == "ewc")
+
 
 FROZEN = {"train": "newborns", "growth": "gradual"}
 ARMS: dict[str, Arm] = {
@@ -109,6 +114,8 @@ ARMS: dict[str, Arm] = {
     "growth_freeze_replay": Arm(**FROZEN, replay=0.2),
     "growth_freeze_self": Arm(**FROZEN, replay=0.2, replay_from="self"),
     "lora_self": Arm(train="lora", replay=0.2, replay_from="self"),
+    "ewc_self": Arm(penalty="ewc", replay_from="self"),
+    "growth_ewc_self": Arm(growth="gradual", penalty="ewc", replay_from="self"),
     "v3": Arm(train="ffn", growth="gradual", replay=0.2, replacement=True),
     "static_width": Arm(train="newborns", growth="at_once"),
     "random_init": Arm(**FROZEN, init="random"),
@@ -121,7 +128,8 @@ ARMS: dict[str, Arm] = {
 }
 """A0 to A17 of the specification, the cells of growth x replay x freezing, and the curriculum.
 
-Two more have no old data either: growth-freeze and LoRA that rehearse what the base writes itself.
+Four more have no old data either: growth-freeze and LoRA that rehearse what the base writes itself,
+and all weights, with growth or without, held by springs that are set on such texts.
 """
 
 SEQUENCE: dict[str, Arm] = {

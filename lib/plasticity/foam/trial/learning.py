@@ -20,6 +20,7 @@ from plasticity.foam.trial.skills import Example
 
 IGNORED = -100
 FISHER_SAMPLES = 1000
+SELF_WRITTEN = 256  # texts that the base writes itself, where an arm has no old ones
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,9 @@ def learn(
 
 
 def _check(lessons: Lessons, arm: Arm) -> None:
-    needs = arm.penalty == "ewc" or (arm.replay and arm.replay_from == "half")
-    if needs and not lessons.old:
-        raise ValueError("this arm needs old data, and lessons.old is empty; give texts to replay")
-    if arm.replay and arm.replay_from == "everything" and not lessons.everything:
-        raise ValueError("joint training needs all old texts, and lessons.everything is empty")
+    name = "old" if arm.replay_from == "half" else "everything"
+    if arm.needs_old_data and not getattr(lessons, name):
+        raise ValueError(f"this arm needs old data, and lessons.{name} is empty; give old texts")
     if not lessons.new:
         raise ValueError("lessons.new is empty; give examples of the new skills")
 
@@ -261,9 +260,8 @@ class Batches:
         self.new = RowStream(new, schedule.tokens_per_step * (1 - arm.replay), least=1)
         self.old = None
         if arm.replay:
-            length = sum(map(len, lessons.new)) // len(lessons.new)
             self.old = RowStream(
-                _replayed(model, lessons, arm, seed, length), schedule.tokens_per_step * arm.replay
+                _replayed(model, lessons, arm, seed), schedule.tokens_per_step * arm.replay
             )
 
     def take(self) -> tuple[dict, int]:
@@ -329,12 +327,21 @@ def _by_difficulty(model, rows: Sequence[Row], seed: int, tokens: float, pad: in
     yield from shuffled(phases[-1], seed)
 
 
-def _replayed(model, lessons: Lessons, arm: Arm, seed: int, length: int) -> Iterator[Row]:
-    """Yield old rows, short ones joined until they are about as long as the new ones."""
+def _mean_length(rows: Sequence[Row]) -> int:
+    return sum(map(len, rows)) // len(rows)
+
+
+def _old_rows(model, lessons: Lessons, arm: Arm, length: int, seed: int) -> Sequence[Row]:
+    """Return what is old to an arm; what the base writes itself is at most `length` tokens long."""
     if arm.replay_from == "self":
-        rows = generated(model, 256, 2 * length, seed)
-    else:
-        rows = lessons.old if arm.replay_from == "half" else lessons.everything
+        return generated(model, SELF_WRITTEN, length, seed)
+    return lessons.old if arm.replay_from == "half" else lessons.everything
+
+
+def _replayed(model, lessons: Lessons, arm: Arm, seed: int) -> Iterator[Row]:
+    """Yield old rows, short ones joined until they are about as long as the new ones."""
+    length = _mean_length(lessons.new)
+    rows = _old_rows(model, lessons, arm, 2 * length, seed)
     buffer = MemoryReplayBuffer(max_size=len(rows), seed=seed)
     for number in range(len(rows)):
         buffer.add(str(number), "")
@@ -379,7 +386,8 @@ def _penalty(model: nn.Module, lessons: Lessons, arm: Arm, seed: int, pad: int):
     if arm.penalty == "kl":
         return NearBase(model)
     if arm.penalty == "ewc":
-        rows = random.Random(f"fisher {seed}").choices(lessons.old, k=FISHER_SAMPLES)
+        rows = _old_rows(model, lessons, arm, 2 * _mean_length(lessons.new), seed)
+        rows = random.Random(f"fisher {seed}").choices(rows, k=FISHER_SAMPLES)
         return ElasticWeights(model, (collate([row], pad, model.device) for row in rows), seed)
     return None
 
