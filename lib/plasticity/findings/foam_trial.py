@@ -116,6 +116,11 @@ def has(rows: pd.DataFrame, *variants: str) -> bool:
     return set(variants) <= set(rows["variant"].unique())
 
 
+def scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows without those of single items, which are most of them: what is left is quick."""
+    return rows[rows["metric"] != "item_accuracy"]
+
+
 def bases(rows: pd.DataFrame) -> list[str]:
     """Return the endings of variants, one for each base on which a contrast was measured."""
     return [
@@ -260,16 +265,16 @@ def contrasts(rows: pd.DataFrame, ending: str = "", alike: bool = False) -> pd.D
         p, p_holm, corrected for the number of all rows, and settled: the interval over seeds leaves
         out 0 and p_holm is below 0.05.
     """
-    lines = []
+    lines, few = [], scores(rows)
     for contrast, (outcome, (metric, split, splits)) in itertools.product(
         CONTRASTS, OUTCOMES.items()
     ):
         a, b = f"{contrast.a}{ending}", f"{contrast.b}{ending}"
         b = f"{b}_{contrast.name}" if alike else b
-        if not has(rows, a, b):
+        if not has(few, a, b):
             continue
-        first = values_by_seed(rows, metric, a, split, 0)
-        each = (first - values_by_seed(rows, metric, b, split, 0)).dropna().to_numpy()
+        first = values_by_seed(few, metric, a, split, 0)
+        each = (first - values_by_seed(few, metric, b, split, 0)).dropna().to_numpy()
         found = mean_interval(each)
         items = difference_by_item(rows, a, b, splits)
         lines.append(
@@ -382,7 +387,7 @@ def main_effects(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:
 
 def points(rows: pd.DataFrame, arms: Iterable[str] = tuple(ARMS)) -> pd.DataFrame:
     """Return acquisition and retention of some arms, or all, on every base, for the figure."""
-    lines = []
+    lines, rows = [], scores(rows)
     for ending, arm in itertools.product(bases(rows), arms):
         variant, (name, family) = f"{arm}{ending}", ARMS[arm]
         if arm == "base" or not has(rows, variant):

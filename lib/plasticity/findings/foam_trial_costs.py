@@ -6,7 +6,7 @@ import pandas as pd
 from plasticity.companion.statistics import mean_interval, summarise, values_by_seed
 from plasticity.companion.tables import ABSENT, cell, interval_cell
 from plasticity.experiments.foam_trial import ALL, ON_THE_WAY
-from plasticity.findings.foam_trial import ARMS, WAY, has
+from plasticity.findings.foam_trial import ARMS, WAY, has, scores
 
 ENOUGH = 0.95  # of what full fine-tuning acquires
 COUNTS = {  # the same for all seeds, or nearly
@@ -35,6 +35,7 @@ def costs(rows: pd.DataFrame, speed: pd.DataFrame, ending: str = "") -> pd.DataF
     DataFrame
         Texts, one row for each arm that learns.
     """
+    rows = scores(rows)
     found = summarise(rows[rows["step"] == 0]).set_index(["variant", "metric", "split"])
     peaks = speed[speed["metric"] == "peak_bytes"].groupby("split")["value"].mean()
     lines = {}

@@ -25,6 +25,7 @@ from plasticity.findings.foam_trial import (
     contrasts,
     has,
     interval,
+    scores,
     way,
 )
 from plasticity.foam.trial.arms import ARMS as TAUGHT
@@ -39,13 +40,13 @@ WITHOUT_OLD_DATA = tuple(
 
 def verdict(rows: pd.DataFrame, rates: Mapping[str, float]) -> str:
     """Say in Markdown what the trial found, failures included; parameters as for `arms`."""
-    sentences = []
-    for ending in bases(rows):
-        sentences += [_decomposed(rows, rates, ending), _level(rows, ending)]
+    sentences, few = [], scores(rows)
+    for ending in bases(few):
+        sentences += [_decomposed(few, rates, ending), _level(few, ending)]
         sentences.append(_share(rows, rates, ending))
-        sentences += [*_goal(rows, ending), *_recipes(rows, ending), _kept(rows, ending)]
+        sentences += [*_goal(few, ending), *_recipes(few, ending), _kept(few, ending)]
         sentences.append(_at_one_rate(rows, ending))
-    sentences.append(_jumps(rows))
+    sentences.append(_jumps(few))
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
