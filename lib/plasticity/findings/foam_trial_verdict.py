@@ -200,8 +200,8 @@ def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str)
     else:
         reached = "does not reach"
     change = paired_difference(rows, "accuracy", grown, lora, "unreplayed", 0)
-    more = "keeps more than" if change.low > 0 else "is not shown to keep more than"
-    more = "keeps less than" if change.high < 0 else more
+    answers = "keeps more than", "keeps less than", "is not shown to keep more than"
+    more = _answer(change.low, change.high, *answers)
     sides = [interval(rows, "retention", arm, "unreplayed").mean for arm in (grown, lora)]
     return [
         f"Without old data, {names[0]} acquires {interval_cell(share)} % of what full fine-tuning "

@@ -331,17 +331,16 @@ def _mean_length(rows: Sequence[Row]) -> int:
     return sum(map(len, rows)) // len(rows)
 
 
-def _old_rows(model, lessons: Lessons, arm: Arm, length: int, seed: int) -> Sequence[Row]:
-    """Return what is old to an arm; what the base writes itself is at most `length` tokens long."""
+def _old_rows(model, lessons: Lessons, arm: Arm, seed: int) -> Sequence[Row]:
+    """Return what is old to an arm; what the base writes is at most twice as long as a new row."""
     if arm.replay_from == "self":
-        return generated(model, SELF_WRITTEN, length, seed)
+        return generated(model, SELF_WRITTEN, 2 * _mean_length(lessons.new), seed)
     return lessons.old if arm.replay_from == "half" else lessons.everything
 
 
 def _replayed(model, lessons: Lessons, arm: Arm, seed: int) -> Iterator[Row]:
     """Yield old rows, short ones joined until they are about as long as the new ones."""
-    length = _mean_length(lessons.new)
-    rows = _old_rows(model, lessons, arm, 2 * length, seed)
+    length, rows = _mean_length(lessons.new), _old_rows(model, lessons, arm, seed)
     buffer = MemoryReplayBuffer(max_size=len(rows), seed=seed)
     for number in range(len(rows)):
         buffer.add(str(number), "")
@@ -386,7 +385,7 @@ def _penalty(model: nn.Module, lessons: Lessons, arm: Arm, seed: int, pad: int):
     if arm.penalty == "kl":
         return NearBase(model)
     if arm.penalty == "ewc":
-        rows = _old_rows(model, lessons, arm, 2 * _mean_length(lessons.new), seed)
+        rows = _old_rows(model, lessons, arm, seed)
         rows = random.Random(f"fisher {seed}").choices(rows, k=FISHER_SAMPLES)
         return ElasticWeights(model, (collate([row], pad, model.device) for row in rows), seed)
     return None
