@@ -10,8 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from foam_toys import loss_for, toy_batch, toy_growable, toy_optimizer, toy_train
+from foam_toys import (
+    grow_everywhere,
+    loss_for,
+    toy_batch,
+    toy_growable,
+    toy_optimizer,
+    toy_train,
+)
 from safetensors.torch import load_file
+
+from plasticity.foam import GrowthSkipped
 
 SCRIPT = Path(__file__).with_name("foam_process.py")
 
@@ -107,5 +116,7 @@ def test_room_that_is_used_up_is_said():
     model = toy_growable(reserve_events=1)
     toy_train(model, toy_optimizer(model), 6)
     result = model.check_and_grow()
-    assert result.born == 0 and "reserved" in result.reason
+    assert result.born == 0 and "reserve_events" in result.reason
+    with pytest.raises(GrowthSkipped, match=r"the room reserved in .* is used up"):
+        grow_everywhere(model)
     assert len(model.growth_log) == 1

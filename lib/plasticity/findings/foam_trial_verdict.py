@@ -32,6 +32,7 @@ from plasticity.foam.trial.arms import ARMS as TAUGHT
 
 MARGIN = 2.0  # points that an arm may lose and still retain, set beforehand
 SHARE = 95.0  # percent of full fine-tuning's acquisition that growth-freeze is to reach
+HOLM = "after Holm's correction"
 MEANT = 95.0  # percent of the skills' items that full fine-tuning was meant to reach
 WITHOUT_OLD_DATA = tuple(
     arm for arm in ARMS if arm not in ("base", "lora") and not TAUGHT[arm].needs_old_data
@@ -106,7 +107,7 @@ def _share(rows: pd.DataFrame, rates: Mapping[str, float], ending: str) -> str:
     said = []
     for (what, (more, less, neither)), line in zip(answers.items(), (kept, acquired), strict=True):
         answer = _answer(line["low"], line["high"], more, less, neither)
-        sure = ", settled after Holm's correction" if line["settled"] else ""
+        sure = "" if answer == neither else f", {'' if line['settled'] else 'not '}settled {HOLM}"
         said.append(f"{answer} ({cell(*line[bounds], POINTS)} points of {what}{sure})")
     unlike = _rates(rates, *own.iloc[0][["a", "b"]])
     return f"Growth itself, given replay and freezing (C1), {' and '.join(said)}.{unlike}"

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
+from plasticity.foam.events import GrowthResult
 from plasticity.foam.model import GrowableModel
+
+LOG_FILE = "growth_log.json"
 
 
 class GrowthCallback(TrainerCallback):
@@ -51,6 +54,10 @@ class GrowthCallback(TrainerCallback):
             optimizer, "optimizer", optimizer
         ):
             model.attach_optimizer(optimizer, others.get("lr_scheduler"))
+        path = _folder(args, state) / LOG_FILE
+        if state.global_step and not model.growth_log and path.exists():  # training is resumed
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            model.growth_log = [GrowthResult(**entry) for entry in entries]
 
     def on_step_end(self, args, state, control, model=None, **others):
         """Grow if it is time to: gradients are gone, the next forward pass has not begun."""
@@ -68,8 +75,13 @@ class GrowthCallback(TrainerCallback):
 
     def on_save(self, args, state, control, model=None, **others):
         """Write the configuration and the log of events beside the trainer's checkpoint."""
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        folder = _folder(args, state)
         if folder.is_dir() and state.is_world_process_zero:
             model.growth_config.save_pretrained(folder)
             log = [dataclasses.asdict(result) for result in model.growth_log]
-            (folder / "growth_log.json").write_text(json.dumps(log) + "\n", encoding="utf-8")
+            (folder / LOG_FILE).write_text(json.dumps(log) + "\n", encoding="utf-8")
+
+
+def _folder(args, state) -> Path:
+    """Return where the trainer keeps the checkpoint of the present step."""
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"

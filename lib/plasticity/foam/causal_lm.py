@@ -67,7 +67,9 @@ class GrowableCausalLM(GrowableModel):
         return super().check_and_grow(optimizer, growth_batch, replay_batch)
 
     @classmethod
-    def from_pretrained(cls, base_model: str | nn.Module, folder) -> "GrowableCausalLM":
+    def from_pretrained(
+        cls, base_model: str | nn.Module, folder, enable_growth: bool = True
+    ) -> "GrowableCausalLM":
         """Put the newborns that `save_pretrained` wrote onto the same base model again.
 
         Parameters
@@ -75,8 +77,12 @@ class GrowableCausalLM(GrowableModel):
         base_model : str or nn.Module
             A name or folder of the base as it was before it grew, or that model in memory.
         folder : path
+        enable_growth : bool
+            Whether it goes on growing.
         """
-        return super().from_pretrained(_loaded(base_model), folder)
+        model = super().from_pretrained(_loaded(base_model), folder)
+        model.enable_growth = enable_growth
+        return model
 
 
 def _loaded(model: str | nn.Module) -> nn.Module:

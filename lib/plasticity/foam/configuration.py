@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import numbers
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 CONFIG_FILE = "growth_config.json"
+AGAIN = "write the folder again with save_pretrained"
 CHOICES = {
     "init": ("gradmax", "copy_noise", "split", "pair", "random"),
     "zero": ("down", "up", "gate"),
@@ -198,6 +200,11 @@ class GrowthConfig:
 
     def __post_init__(self):
         """Check every value against its range."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, numbers.Number) and hasattr(value, "item"):  # of numpy
+                setattr(self, field.name, value.item())
+        self._check_layers()
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
@@ -215,6 +222,19 @@ class GrowthConfig:
         value = getattr(self, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
+
+    def _check_layers(self) -> None:
+        wanted = self.layers_to_transform
+        if wanted is None:
+            return
+        if not isinstance(wanted, list | tuple | range) or not all(
+            isinstance(each, int) for each in wanted
+        ):
+            raise ValueError(
+                f"layers_to_transform must be a list of whole numbers, or None for all, got "
+                f"{wanted!r}"
+            )
+        self.layers_to_transform = list(wanted)
 
     def _check_combinations(self) -> None:
         if self.reserve_events and self.freeze_mature:
@@ -262,7 +282,22 @@ class GrowthConfig:
                 f"{path} does not exist; give a folder that save_pretrained of a growable model "
                 "or of a GrowthConfig wrote"
             )
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8"))["growth"])
+        settings = read_record(folder).get("growth")
+        if not isinstance(settings, dict):
+            raise ValueError(f"{path} has no settings under 'growth', got {settings!r}; {AGAIN}")
+        return cls.from_dict(settings)
+
+
+def read_record(folder) -> dict:
+    """Return what `growth_config.json` in a folder says; ValueError if it cannot be read."""
+    path = Path(folder) / CONFIG_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} must hold an object, got a {type(record).__name__}; {AGAIN}")
+    return record
 
 
 def reference_config(**changes) -> GrowthConfig:

@@ -12,8 +12,8 @@ class CurriculumLearning:
     Parameters
     ----------
     difficulty : {"loss", "length"} or callable
-        The field `loss` of an example (examples without one are as hard as the median), the length
-        of its text, or a function from an example to a number.
+        The field `loss` of an example, the length of its text, or a function from an example to a
+        number. Examples of which nothing is known, None or NaN, are as hard as the median.
 
     Examples
     --------
@@ -32,14 +32,12 @@ class CurriculumLearning:
         self.difficulty = difficulty
 
     def _scores(self, examples: Sequence) -> list[float]:
-        if callable(self.difficulty):
-            return [float(self.difficulty(example)) for example in examples]
-        if self.difficulty == "length":
-            return [float(_length(example)) for example in examples]
-        losses = [_loss(example) for example in examples]
-        known = sorted(loss for loss in losses if loss is not None)
+        measure = {"loss": _loss, "length": _length}.get(self.difficulty, self.difficulty)
+        scores = [measure(example) for example in examples]
+        scores = [None if s is None or math.isnan(float(s)) else float(s) for s in scores]
+        known = sorted(score for score in scores if score is not None)
         middle = known[len(known) // 2] if known else 0.0
-        return [middle if loss is None else loss for loss in losses]
+        return [middle if score is None else score for score in scores]
 
     def sort_by_difficulty(self, examples: Sequence) -> list:
         """Return the examples, easiest first, equal ones in their order; the input stays."""
@@ -56,8 +54,7 @@ class CurriculumLearning:
 
 
 def _loss(example) -> float | None:
-    loss = example.get("loss") if isinstance(example, dict) else getattr(example, "loss", None)
-    return None if loss is None or math.isnan(float(loss)) else float(loss)
+    return example.get("loss") if isinstance(example, dict) else getattr(example, "loss", None)
 
 
 def _length(example) -> int:

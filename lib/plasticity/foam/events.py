@@ -97,6 +97,24 @@ def generator_for(seed: int, event: int, layer: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+def check_sources(layers: nn.ModuleList, number: int, rows: Tensor, init: str) -> None:
+    """Raise ValueError unless newborns of a layer may start from these neurons."""
+    if not 0 <= number < len(layers):
+        raise ValueError(f"sources name layer {number}, of [0, {len(layers)})")
+    neurons = layers[number].neurons
+    outside = rows[(rows < 0) | (rows >= len(neurons))]
+    if len(outside) or not len(rows) or not bool(neurons.active[rows].all()):
+        raise ValueError(
+            f"sources of layer {number} must be neurons in use, at least one, in "
+            f"[0, {len(neurons)}), got {rows.tolist()}"
+        )
+    if init == "split" and len(rows.unique()) < len(rows):
+        raise ValueError(
+            f"sources of layer {number} must differ from each other where init='split' halves "
+            f"them, got {rows.tolist()}"
+        )
+
+
 class GrowthEvent:
     """An event of a growable model.
 

@@ -77,8 +77,13 @@ class FeedForward:
 
     @property
     def size(self) -> int:
-        """Number of inputs and of outputs, d."""
+        """Number of inputs, d."""
         return shape(self.up)[1]
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs; d in a language model, any number in a plain MLP."""
+        return shape(self.down)[0]
 
     @property
     def width(self) -> int:
@@ -89,7 +94,7 @@ class FeedForward:
     def parameters_per_neuron(self) -> int:
         """Number of weights and biases that one neuron has."""
         biases = sum(layer.bias is not None for layer in self.inputs)
-        return self.size * (len(self.inputs) + 1) + biases
+        return self.size * len(self.inputs) + self.outputs + biases
 
     @property
     def dtype(self) -> torch.dtype:
@@ -204,19 +209,48 @@ def _checked(block: FeedForward) -> FeedForward:
             f"{block.name}: two of its layers share one weight, which cannot grow in two "
             "directions; untie them (clone the parameter), or leave the block out"
         )
-    if block.device.type != "meta":
+    if block.device.type == "meta":
+        return block
+    modes = [(module, module.training) for module in block.module.modules()]
+    if not block.quantised:  # bitsandbytes packs 4-bit layers anew when they are evaluated
+        block.module.eval()
+    try:
+        _check_elementwise(block)
         _compare(block)
+    finally:
+        for module, mode in modes:
+            module.training = mode
     return block
+
+
+def _points(block: FeedForward, *sizes: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(*sizes, generator=generator).to(block.device, block.dtype)
+
+
+@torch.no_grad()
+def _check_elementwise(block: FeedForward) -> None:
+    """Raise unless the activation of one neuron is the same without the others."""
+    points = _points(block, 2, block.width + 1)
+    try:
+        alone = block.activation(points[:, :1])
+        same = torch.allclose(block.activation(points)[:, :1], alone, rtol=1e-2, atol=1e-3)
+    except (RuntimeError, TypeError, ValueError):  # of another width than the one it was made for
+        same = False
+    if not same:
+        kind = getattr(block.activation, "__name__", type(block.activation).__name__)
+        raise UnsupportedArchitecture(
+            f"{block.name or 'the block'}: its activation {kind} does not act on each neuron by "
+            "itself, so that a newborn would change what the old ones say; use an elementwise one "
+            "(ReLU, GELU, SiLU, PReLU with one parameter), or leave the block out with "
+            "target_modules"
+        )
 
 
 @torch.no_grad()
 def _compare(block: FeedForward) -> None:
     """Run the block, and what was read into it, on the same two tokens."""
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randn(1, 2, block.size, generator=generator).to(block.device, block.dtype)
-    modes = [(module, module.training) for module in block.module.modules()]
-    if not block.quantised:  # bitsandbytes packs 4-bit layers anew when they are evaluated
-        block.module.eval()
+    tokens = _points(block, 1, 2, block.size)
     try:
         hidden = block.activation(block.inputs[0](tokens))
         read = block.down(hidden if block.gate is None else hidden * block.up(tokens))
@@ -226,9 +260,6 @@ def _compare(block: FeedForward) -> None:
             f"{block.name} does not run on one tensor of (batch, tokens, {block.size}): {error}; "
             f"supported: {SUPPORTED}"
         ) from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
     if not isinstance(ran, Tensor) or not torch.allclose(ran, read, rtol=1e-2, atol=1e-3):
         raise UnsupportedArchitecture(
             f"{block.name} computes something else than its layers in a row, "

@@ -44,7 +44,7 @@ class GrowthSkipped(RuntimeError):
 
 @dataclass
 class Newborns:
-    """Rows of newborns, float32: gate and up (k, d), down as rows (k, d), biases (k,).
+    """Rows of newborns, float32: gate and up (k, d), down as rows (k, outputs), biases (k,).
 
     `sigma`, shape (k,), is known for gradmax: the gradient's norm at birth, by unit of scale.
     """
@@ -106,14 +106,15 @@ def make_newborns(
     generator : torch.Generator
         The only source of randomness, on the CPU.
     pairs : tuple of Tensor, optional
-        Inputs and gradients of outputs, each (tokens, d); needed by gradmax.
+        Inputs and gradients of outputs, (tokens, d) and (tokens, outputs); needed by gradmax.
     reduce : callable
         Sums a tensor over processes.
 
     Raises
     ------
     GrowthSkipped
-        If gradmax has no tokens to look at, or their gradients are zero or not finite.
+        If gradmax has no tokens to look at, or their gradients are zero or not finite; if copies
+        lie in the span of the rows that they are to be orthogonal to.
     """
     start = _Start(layer, sources, generator)
     config = layer.config
@@ -139,9 +140,9 @@ class _Start:
         self.up = layer.rows("up").float()
         self.down = layer.rows("down").float()
 
-    def noise(self) -> Tensor:
-        """Return normal rows of norm about 1, shape (k, d)."""
-        shape = (self.count, self.up.shape[1])
+    def noise(self, rows: Tensor) -> Tensor:
+        """Return normal rows of norm about 1, as many as newborns, as long as `rows`."""
+        shape = (self.count, rows.shape[1])
         drawn = torch.randn(shape, generator=self.generator) / shape[1] ** 0.5
         return drawn.to(self.up.device)
 
@@ -165,16 +166,18 @@ class _Start:
 
         def near(rows: Tensor) -> Tensor:
             own = rows[self.sources]
-            return own + noise * own.norm(dim=1, keepdim=True) * self.noise()
+            return own + noise * own.norm(dim=1, keepdim=True) * self.noise(rows)
 
         gate = None if self.gate is None else near(self.gate)
         return Newborns(gate, near(self.up), near(self.down), **self.biases(copied=True))
 
     def random(self) -> Newborns:
         """Return random rows of the norm that newborns get."""
-        gate = None if self.gate is None else unit_rows(self.noise()) * self.scale(self.gate)
-        up = unit_rows(self.noise()) * self.scale(self.up)
-        down = unit_rows(self.noise()) * self.scale(self.down)
+        gate = (
+            None if self.gate is None else unit_rows(self.noise(self.gate)) * self.scale(self.gate)
+        )
+        up = unit_rows(self.noise(self.up)) * self.scale(self.up)
+        down = unit_rows(self.noise(self.down)) * self.scale(self.down)
         return Newborns(gate, up, down, **self.biases(copied=False))
 
     def split(self) -> Newborns:
@@ -187,7 +190,7 @@ class _Start:
             raise GrowthSkipped(f"init='pair' makes newborns by two, got {self.count} sources")
         first = torch.arange(self.count, device=self.up.device) // 2 * 2
         newborns = self.copy(self.layer.config.noise)
-        down = unit_rows(self.noise()) * self.scale(self.down)
+        down = unit_rows(self.noise(self.down)) * self.scale(self.down)
         signs = torch.ones(self.count, 1, device=self.up.device)
         signs[1::2] = -1
         for name in ("gate", "up", "gate_bias", "up_bias"):
@@ -217,7 +220,10 @@ class _Start:
 def _contrastive(start: _Start, rows: Tensor) -> Tensor:
     """Make copied rows orthogonal to each other, and to similar rows if so configured."""
     if start.layer.config.orthogonalize == "nearest":
-        rows = orthogonalize(rows, start.nearest())
+        try:
+            rows = orthogonalize(rows, start.nearest())
+        except ValueError as error:
+            raise GrowthSkipped(str(error)) from error
     for number in range(1, min(len(rows), rows.shape[1])):
         rows[number] = orthogonalize(rows[number : number + 1], rows[:number])[0]
     return rows
@@ -256,7 +262,7 @@ def _gradmax(start: _Start, config: GrowthConfig, pairs, reduce) -> Newborns:
         inputs,
         gradients,
         weights,
-        unit_rows(start.up[start.sources]) + start.noise(),
+        unit_rows(start.up[start.sources]) + start.noise(start.up),
         distinct=config.orthogonalize != "none" or start.gate is None,
         avoid=start.nearest() if config.orthogonalize == "nearest" else None,
         reduce=reduce,

@@ -36,7 +36,7 @@ class Cohort(nn.Module):
     gate, up : nn.Parameter
         Shape (k, d); `gate` is None without a gate.
     down : nn.Parameter
-        Shape (d, k).
+        Shape (outputs, k); outputs are d in a language model.
     gate_bias, up_bias : nn.Parameter or None
         Shape (k,).
     """
@@ -44,7 +44,7 @@ class Cohort(nn.Module):
     def __init__(self, width: int, block: FeedForward):
         super().__init__()
         kind = {"dtype": block.dtype, "device": block.device}
-        shapes = {"up": (width, block.size), "down": (block.size, width)}
+        shapes = {"up": (width, block.size), "down": (block.outputs, width)}
         if block.gate is not None:
             shapes["gate"] = (width, block.size)
             if block.gate.bias is not None:
@@ -148,7 +148,7 @@ class GrowableLayer(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1 if name == "down" else 0)
 
     def rows(self, name: str) -> Tensor:
-        """Return gate, up or down of all neurons, detached, one row a neuron, shape (neurons, d).
+        """Return gate, up or down of all neurons, detached, one row a neuron, shape (neurons, ...).
 
         Examples
         --------
@@ -171,7 +171,7 @@ class GrowableLayer(nn.Module):
         return [cohort.hidden(inputs, self.block.activation) for cohort in self.cohorts]
 
     def grown(self, inputs: Tensor) -> Tensor:
-        """Return what the cohorts add to the block's output, shape (..., d).
+        """Return what the cohorts add to the block's output, shape (..., outputs).
 
         One product a cohort: in a wider one the sums of the older cohorts would round otherwise.
         """

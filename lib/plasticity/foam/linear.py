@@ -12,37 +12,17 @@ from plasticity.foam.directions import orthogonalize, singular_directions, unit_
 from plasticity.foam.dormancy import LARGEST_SHARE
 from plasticity.foam.events import GrowthResult, generator_for
 from plasticity.foam.initializers import GrowthSkipped
+from plasticity.foam.linear_block import (
+    COLUMNS,
+    ROWS,
+    Block,
+    blocks_in,
+    check_supported,
+    place_loaded,
+)
 from plasticity.foam.neurons import Neurons
 from plasticity.foam.optimizers import MATURE, YOUNG, OptimizerLink, clear_state, shaped_state
 from plasticity.foam.triggers import Clock, percentile_threshold
-
-ROWS, COLUMNS = "rows", "columns"
-LAYER_INITS = ("gradmax", "copy_noise", "random")
-
-
-class Block(nn.Module):
-    """What a growable linear layer gained at one time: rows (outputs) or columns (inputs)."""
-
-    def __init__(self, kind: str, shape: tuple[int, int], like: nn.Parameter, bias: bool):
-        super().__init__()
-        self.kind = kind
-        self.weight = nn.Parameter(like.new_zeros(shape))
-        bias = bias and kind == ROWS
-        self.register_parameter("bias", nn.Parameter(like.new_zeros(shape[0])) if bias else None)
-        self.register_buffer("is_rows", torch.tensor(kind == ROWS))
-
-
-def _check_supported(config: GrowthConfig) -> None:
-    if config.init not in LAYER_INITS:
-        raise ValueError(
-            f"init of a GrowableLinear must be one of {LAYER_INITS}, got {config.init!r}; others "
-            "need a whole feed-forward block: get_growable_model(model, config)"
-        )
-    if config.reserve_events:
-        raise ValueError(
-            f"reserve_events of a GrowableLinear must be 0, got {config.reserve_events}; room is "
-            "reserved in whole models: get_growable_model(model, config)"
-        )
 
 
 class GrowableLinear(nn.Module):
@@ -112,7 +92,7 @@ class GrowableLinear(nn.Module):
             growth_cooldown=growth_cooldown,
             maturation_age=maturation_age,
         )
-        _check_supported(self.config)
+        check_supported(self.config)
         start = nn.Linear(in_features, out_features, bias, device=device, dtype=dtype)
         self.weight, self.bias = start.weight, start.bias
         self.blocks = nn.ModuleList()
@@ -122,11 +102,13 @@ class GrowableLinear(nn.Module):
         self.clock = Clock(self.config.plateau_window)
         self.growth_log: list[GrowthResult] = []
         self.optimizer_link: OptimizerLink | None = None
-        self.__dict__["consumer"] = None  # not a child: it belongs to its own parent
+        # Not children: they belong to their own parents.
+        self.__dict__["consumer"] = self.__dict__["producer"] = None
         self.norms: dict[int, Tensor] = {}
         self.version = -1
         self.producer_inputs: list = []
         self.tape: list[tuple[Tensor, Tensor]] = []
+        self.register_load_state_dict_post_hook(place_loaded)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, **settings) -> "GrowableLinear":
@@ -275,15 +257,24 @@ class GrowableLinear(nn.Module):
                 f"consumer must have in_features={self.out_features}, the outputs of this layer, "
                 f"got {consumer.in_features}"
             )
-        self.__dict__["consumer"] = consumer
+        self.__dict__["consumer"], consumer.__dict__["producer"] = consumer, self
 
     def attach_optimizer(self, optimizer, scheduler=None):
         """Register newborns, here and in the consumer, with an optimizer from now on.
 
         As `plasticity.foam.GrowableModel.attach_optimizer`: before a scheduler is made.
         """
-        self.optimizer_link = OptimizerLink(optimizer, self.config.young_lr_multiplier, scheduler)
+        link = OptimizerLink(optimizer, self.config.young_lr_multiplier, scheduler)
+        for handle in self.__dict__.pop("_optimizer_handles", []):
+            handle.remove()
+        self.optimizer_link = link
+        # Fused optimizers move weights without torch's counting it.
+        self._optimizer_handles = [link.optimizer.register_step_post_hook(self._after_step)]
         return optimizer
+
+    def _after_step(self, optimizer, arguments, keywords) -> None:
+        if self.norms:
+            self.update_statistics()
 
     def check_growth(self) -> tuple[bool, Tensor]:
         """Return whether to grow, and the outputs of highest gradient pressure, int64.
@@ -384,6 +375,10 @@ class GrowableLinear(nn.Module):
         link = (owner or self).optimizer_link
         if link is not None:
             link.place(block, YOUNG)
+        # What was recorded has the old widths, here and where the outputs' gradients were kept.
+        self.tape = []
+        if kind == ROWS and self.producer is not None:
+            self.producer.tape = []
         return block
 
     def _newborn_rows(self, sources: Tensor) -> tuple[Tensor, str]:
@@ -475,12 +470,21 @@ class GrowableLinear(nn.Module):
         return plain.train(self.training)
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments):
-        """Build the blocks of a checkpoint before their values are read."""
+        """Build the blocks of a checkpoint, unless they are here, before their values are read."""
         start = f"{prefix}blocks."
-        numbers = {int(k[len(start) :].split(".")[0]) for k in state_dict if k.startswith(start)}
-        self.blocks = nn.ModuleList()
-        for number in sorted(numbers):
-            shape = tuple(state_dict[f"{start}{number}.weight"].shape)
-            kind = ROWS if bool(state_dict[f"{start}{number}.is_rows"]) else COLUMNS
-            self.blocks.append(Block(kind, shape, self.weight, self.bias is not None))
+        wanted = blocks_in(state_dict, start)
+        if wanted != [(block.kind, tuple(block.weight.shape)) for block in self.blocks]:
+            for block in self.blocks:
+                link = self._link_of(block)
+                if link is not None:
+                    link.remove(block)
+                    link.forget(block)
+            has_bias = self.bias is not None
+            self.blocks = nn.ModuleList(Block(*each, self.weight, has_bias) for each in wanted)
+            self.tape, self.norms = [], {}
         super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+    def _link_of(self, block: Block) -> OptimizerLink | None:
+        """Return what knows the optimizer of a block; that of columns came with their rows."""
+        owner = self if block.kind == ROWS else self.producer
+        return None if owner is None else owner.optimizer_link

@@ -77,7 +77,7 @@ def measure(model, batch) -> tuple[float, list[tuple[Tensor, Tensor]]]:
     -------
     float
     list of (Tensor, Tensor)
-        Each (tokens, d), float32.
+        Shapes (tokens, inputs) and (tokens, outputs), float32.
     """
     recorders = [layer.recorder for layer in model.layers]
     try:
@@ -89,10 +89,10 @@ def measure(model, batch) -> tuple[float, list[tuple[Tensor, Tensor]]]:
             gradients = iter(torch.autograd.grad(loss, [output for _, output in passes]))
         found = []
         for recorder in recorders:
-            size = recorder.layer.block.size
-            inputs = [given.detach().reshape(-1, size).float() for given, _ in recorder.passes]
-            deltas = [next(gradients).reshape(-1, size).float() for _ in recorder.passes]
-            found.append((torch.cat(inputs), torch.cat(deltas)))
+            block = recorder.layer.block
+            given = [each.detach().reshape(-1, block.size) for each, _ in recorder.passes]
+            deltas = [next(gradients).reshape(-1, block.outputs) for _ in recorder.passes]
+            found.append((torch.cat(given).float(), torch.cat(deltas).float()))
     finally:
         for recorder in recorders:
             recorder.passes = None

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from plasticity.foam.feed_forward import is_transposed
 from plasticity.foam.layer import GrowableLayer
 
-WIDTH_NAMES = ("intermediate_size", "n_inner", "ffn_dim")
+WIDTH_NAMES = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
 
 
 def merge(model, multiple: int = 1) -> None:
@@ -21,8 +21,8 @@ def merge(model, multiple: int = 1) -> None:
     Raises
     ------
     ValueError
-        If blocks of a transformers model did not all have one width, so that its config cannot
-        hold the new one.
+        If the config of a transformers model cannot hold the new width: blocks that do not grow,
+        or widths that it keeps elsewhere, as for experts.
     """
     if multiple < 1:
         raise ValueError(f"pad_to_multiple_of must be at least 1, got {multiple}")
@@ -33,6 +33,7 @@ def merge(model, multiple: int = 1) -> None:
         for layer, width in zip(model.layers, widths, strict=True):
             _merge_layer(layer, -(-width // multiple) * multiple)
         return
+    _check_width(model, settings, name)
     width = -(-max(widths) // multiple) * multiple
     every = find_all(model)
     if len(every) != len(model.layers):
@@ -44,6 +45,17 @@ def merge(model, multiple: int = 1) -> None:
     for layer in model.layers:
         _merge_layer(layer, width)
     setattr(settings, name, width)
+
+
+def _check_width(model, settings, name: str) -> None:
+    """Raise unless it is this field of the config that gives all growing blocks their width."""
+    told, found = getattr(settings, name), sorted({layer.block.width for layer in model.layers})
+    if told is not None and found != [told]:  # None: four times the hidden size, in GPT-2
+        raise ValueError(
+            f"{name} of the config is {told}, but growing blocks are {found} wide: a merged "
+            f"{type(model.base_model).__name__} could not be loaded again; keep the newborns apart "
+            "with save_pretrained, or choose blocks of that width with target_modules"
+        )
 
 
 def find_all(model) -> list:

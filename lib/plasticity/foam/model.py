@@ -2,7 +2,6 @@
 
 import inspect
 import types
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,12 +10,12 @@ from torch import Tensor, nn
 
 from plasticity.foam import distributed
 from plasticity.foam.configuration import GrowthConfig
-from plasticity.foam.events import GrowthEvent, GrowthResult
+from plasticity.foam.events import GrowthEvent, GrowthResult, check_sources
 from plasticity.foam.feed_forward import find_blocks
-from plasticity.foam.initializers import GrowthSkipped, check_zero
+from plasticity.foam.initializers import GrowthSkipped
 from plasticity.foam.layer import GrowableLayer
 from plasticity.foam.merging import merge
-from plasticity.foam.optimizers import OptimizerLink, moved_by
+from plasticity.foam.optimizers import OptimizerLink, moved_by, unwrapped
 from plasticity.foam.stepping import (
     after_step,
     arm,
@@ -27,6 +26,7 @@ from plasticity.foam.stepping import (
 )
 from plasticity.foam.tied import save_tied_once
 from plasticity.foam.triggers import Clock, budget, candidates, firing, room
+from plasticity.foam.wrapping import check_settings, freeze, require_gradient
 
 WRAPPED = "_growable"
 
@@ -85,6 +85,8 @@ class GrowableModel(nn.Module):
         The events so far.
     link : OptimizerLink or None
         Set by `attach_optimizer`.
+    moved_names : set of str
+        Parameters of the base that were trainable when it was wrapped, or came with a checkpoint.
     """
 
     def __init__(self, base_model: nn.Module, config: GrowthConfig):
@@ -97,7 +99,9 @@ class GrowableModel(nn.Module):
         blocks = find_blocks(base_model, config)
         self.growth_config = config
         self.base_model = base_model
-        _freeze(base_model, blocks, config.train_base)
+        freeze(base_model, blocks, config.train_base)
+        # What may differ from the base as it was, and so is saved.
+        self.moved_names = {n for n, p in self.named_parameters() if p.requires_grad}
         self.layers = nn.ModuleList(GrowableLayer(block, config) for block in blocks)
         self.clock = Clock(config.plateau_window)
         self.growth_log: list[GrowthResult] = []
@@ -106,11 +110,10 @@ class GrowableModel(nn.Module):
         self.inside_ddp = False
         self.handles = [base_model.register_forward_pre_hook(self._before, with_kwargs=True)]
         for layer in self.layers:
-            if config.init in ("gradmax", "random", "copy_noise"):
-                check_zero(layer, config.zero)
+            check_settings(layer, config)
         embeddings = getattr(base_model, "get_input_embeddings", lambda: None)()
         if embeddings is not None and not any(block.trainable for block in blocks):
-            self.handles.append(embeddings.register_forward_hook(_require_gradient))
+            self.handles.append(embeddings.register_forward_hook(require_gradient))
         # Each process keeps its own statistics, until they are averaged for a decision.
         names = [name for name, _ in self.named_buffers() if not name.startswith("base_model.")]
         self._ddp_params_and_buffers_to_ignore = names
@@ -128,9 +131,14 @@ class GrowableModel(nn.Module):
                 raise
             return getattr(self.base_model, name)
 
-    def forward(self, *arguments, **keywords):
-        """Run the base model, its newborns included."""
-        return self.base_model(*arguments, **keywords)
+    def forward(self, *arguments, labels=None, **keywords):
+        """Run the base model, its newborns included.
+
+        `labels` is named because the Trainer looks for it in the class, to compute a loss when it
+        evaluates; all other arguments are the base's.
+        """
+        given = {} if labels is None else {"labels": labels}
+        return self.base_model(*arguments, **given, **keywords)
 
     def _show_signature(self) -> None:
         """Let `forward` have the base's arguments: the Trainer keeps the columns named by them."""
@@ -150,6 +158,8 @@ class GrowableModel(nn.Module):
     def __setstate__(self, state):
         super().__setstate__(state)
         self._show_signature()
+        if self.link is not None:  # copies of an optimizer come without hooks
+            self._watch_steps()
 
     def _before(self, module: nn.Module, arguments, keywords):
         if torch.compiler.is_compiling():
@@ -218,16 +228,20 @@ class GrowableModel(nn.Module):
         self.detach_optimizer()
         self.link = link
         self._place_cohorts()
-        self._optimizer_handles = [
-            link.optimizer.register_step_pre_hook(self._before_step),
-            link.optimizer.register_step_post_hook(self._after_step),
-        ]
+        self._watch_steps()
         return optimizer
+
+    def _watch_steps(self) -> None:
+        self._optimizer_handles = [
+            self.link.optimizer.register_step_pre_hook(self._before_step),
+            self.link.optimizer.register_step_post_hook(self._after_step),
+        ]
 
     def _place_cohorts(self) -> None:
         self.link.empty()
         for cohort, tag in cohorts_in_order(self):
             self.link.place(cohort, tag)
+        self.link.drop_strangers()
 
     def detach_optimizer(self) -> None:
         """Take the hooks off the attached optimizer, if there is one."""
@@ -283,9 +297,16 @@ class GrowableModel(nn.Module):
         ------
         RuntimeError
             If the optimizer that trains the model is not known.
+        ValueError
+            If another optimizer than the given one is attached.
         """
         if optimizer is not None and self.link is None:
             self.attach_optimizer(optimizer)
+        if optimizer is not None and self.link.optimizer is not unwrapped(optimizer):
+            raise ValueError(
+                "check_and_grow got another optimizer than the one attached, which counts the "
+                "steps and gets the newborns; call attach_optimizer(optimizer) first to change it"
+            )
         if self.link is None:
             raise RuntimeError(
                 "check_and_grow does not know the optimizer, which would never move the newborns; "
@@ -318,7 +339,10 @@ class GrowableModel(nn.Module):
             if fires[number] and count > 0:
                 sources[number] = found[:count]
                 left -= count
-        none = "no candidate, or max_growth_ratio or max_growth_per_layer is reached"
+        none = (
+            "no candidate, or a limit is reached: max_growth_ratio, max_growth_per_layer, or the "
+            "room of reserve_events"
+        )
         return sources, "" if sources else none
 
     def grow(self, sources: dict[int, Tensor], growth_batch=None, replay_batch=None):
@@ -342,9 +366,12 @@ class GrowableModel(nn.Module):
         NotImplementedError
             If the model is wrapped for several processes and nothing is reserved.
         """
+        self._check_wrapped()
+        if not sources:
+            raise ValueError("sources must name the neurons of at least one layer, got none")
         self._check_wrappers(growth_batch is not None or replay_batch is not None)
         for number, rows in sources.items():
-            _check_sources(self.layers, number, rows)
+            check_sources(self.layers, number, rows, self.growth_config.init)
         result = GrowthEvent(self, sources, growth_batch, replay_batch).run()
         self.clock.grew()
         self.growth_log.append(result)
@@ -380,8 +407,22 @@ class GrowableModel(nn.Module):
             for layer, state in zip(self.layers, states, strict=True):
                 layer.enabled = state
 
+    def _check_wrapped(self) -> None:
+        if not getattr(self.base_model, WRAPPED, False):
+            raise RuntimeError(
+                "this GrowableModel was unloaded, and no longer holds its base; wrap that anew "
+                "with get_growable_model"
+            )
+
     def unload(self) -> nn.Module:
-        """Return the base model without its newborns and hooks."""
+        """Return the base model without its newborns and hooks.
+
+        Raises
+        ------
+        RuntimeError
+            If that was done before.
+        """
+        self._check_wrapped()
         self.detach_optimizer()
         for handle in self.handles:
             handle.remove()
@@ -401,6 +442,7 @@ class GrowableModel(nn.Module):
         pad_to_multiple_of : int
             Round that width up; 64 suits GPUs.
         """
+        self._check_wrapped()
         merge(self, pad_to_multiple_of)
         return self.unload()
 
@@ -447,42 +489,3 @@ def _place_loaded(model: GrowableModel, keys) -> None:
     if model.link is not None:
         model._place_cohorts()
     arm(model)
-
-
-def _freeze(model: nn.Module, blocks: list, train_base: str) -> None:
-    """Freeze what is not to be trained; nothing that was frozen is thawed."""
-    if train_base == "all":
-        return
-    kept = set()
-    if train_base == "ffn":
-        kept = {id(p) for block in blocks for p in block.module.parameters()}
-        if not any(p.requires_grad for block in blocks for p in block.module.parameters()):
-            warnings.warn(
-                "train_base='ffn', but the feed-forward blocks are frozen: only newborns will be "
-                "trained (train_base='none' says so)",
-                stacklevel=4,
-            )
-    for parameter in model.parameters():
-        if id(parameter) not in kept:
-            parameter.requires_grad_(False)
-
-
-def _check_sources(layers: nn.ModuleList, number: int, rows: Tensor) -> None:
-    if not 0 <= number < len(layers):
-        raise ValueError(f"sources name layer {number}, of [0, {len(layers)})")
-    neurons = layers[number].neurons
-    outside = rows[(rows < 0) | (rows >= len(neurons))]
-    if len(outside) or not len(rows) or not bool(neurons.active[rows].all()):
-        raise ValueError(
-            f"sources of layer {number} must be neurons in use, at least one, in "
-            f"[0, {len(neurons)}), got {rows.tolist()}"
-        )
-
-
-def _require_gradient(module: nn.Module, arguments, output: Tensor) -> Tensor:
-    """Without it nothing upstream of the first newborn has a graph when all else is frozen."""
-    if torch.compiler.is_compiling():
-        return output
-    if module.training and torch.is_grad_enabled() and not output.requires_grad:
-        output.requires_grad_(True)
-    return output

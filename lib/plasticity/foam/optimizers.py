@@ -110,6 +110,12 @@ class OptimizerLink:
         for group in self.optimizer.param_groups:
             group["params"] = [p for p in group["params"] if id(p) not in own]
 
+    def drop_strangers(self) -> None:
+        """Drop the state of parameters that are in no group: cohorts that a checkpoint replaced."""
+        known = moved_by(self.optimizer)
+        for parameter in [p for p in self.optimizer.state if id(p) not in known]:
+            del self.optimizer.state[parameter]
+
     def forget(self, cohort: nn.Module) -> dict:
         """Drop and return the state of a cohort's parameters, so that their steps count from 0."""
         state = self.optimizer.state

@@ -56,14 +56,13 @@ class Recorder:
         return output
 
     def _keep(self, inputs: Tensor, gradient: Tensor) -> None:
-        size = inputs.shape[-1]
-        self.tape.append((inputs.reshape(-1, size), gradient.reshape(-1, size)))
+        self.tape.append(tuple(each.reshape(-1, each.shape[-1]) for each in (inputs, gradient)))
         limit = self.layer.config.growth_tokens
         while len(self.tape) > 1 and sum(len(x) for x, _ in self.tape[1:]) >= limit:
             del self.tape[0]
 
     def pairs(self) -> tuple[Tensor, Tensor] | None:
-        """Return inputs and output gradients of the last tokens, each (tokens, d), float32."""
+        """Return inputs and output gradients of the last tokens, (tokens, ...), float32."""
         if not self.tape:
             return None
         limit = self.layer.config.growth_tokens

@@ -126,7 +126,7 @@ class MemoryReplayBuffer:
         return batch
 
     def sample(self, count: int) -> list[dict]:
-        """Return `count` different stored examples, by loss where that is the strategy.
+        """Return copies of `count` different examples, by loss where that is the strategy.
 
         Raises
         ------
@@ -139,12 +139,12 @@ class MemoryReplayBuffer:
                 "add examples first"
             )
         if self.strategy != "loss":
-            return self._random.sample(self.examples, count)
+            return [dict(each) for each in self._random.sample(self.examples, count)]
         # Exponential keys: a weighted sample without repetition (Efraimidis and Spirakis 2006).
         weights = self._weights(self.examples)
         keys = [-self._random.expovariate(1.0) / max(weight, 1e-12) for weight in weights]
         chosen = sorted(range(len(keys)), key=keys.__getitem__, reverse=True)[:count]
-        return [self.examples[n] for n in chosen]
+        return [dict(self.examples[n]) for n in chosen]
 
     def update_losses(self, losses: dict[str, float]) -> None:
         """Set the losses of stored examples, named by their prompts."""

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from plasticity import __version__
-from plasticity.foam.configuration import CONFIG_FILE, GrowthConfig
+from plasticity.foam.configuration import AGAIN, CONFIG_FILE, GrowthConfig, read_record
 from plasticity.foam.events import GrowthResult
 from plasticity.foam.optimizers import MATURE
 from plasticity.foam.stepping import cohorts_in_order
@@ -20,6 +20,7 @@ from plasticity.foam.stepping import cohorts_in_order
 MODEL_FILE = "growth_model.safetensors"
 FORMAT = 1
 BASE = "base_model."
+FIELDS = {"growth", "base_class", "base_sha256", "base_model_name_or_path", "widths", "growth_log"}
 
 
 class OtherBase(ValueError):
@@ -43,15 +44,28 @@ def digest(tensors: dict[str, Tensor]) -> str:
 
 
 def _split(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return what is saved of a model, and what of its base was never trained."""
-    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    """Return what is saved of a model, and what of its base is as it was."""
+    moved = _may_differ(model)
     kept, frozen = {}, {}
     for name, tensor in model.state_dict().items():
-        if name.startswith(BASE) and name not in trained:
+        if name.startswith(BASE) and name not in moved:
             frozen[name] = tensor
         else:
             kept[name] = tensor
     return kept, frozen
+
+
+def _may_differ(model) -> set[str]:
+    """Return the names of what training or growth may have changed in the base."""
+    moved = {name for name, p in model.named_parameters() if p.requires_grad}
+    moved |= {name for name, _ in model.base_model.named_buffers(prefix=BASE.rstrip("."))}
+    changed = set()  # by events, frozen or not
+    for layer in model.layers:
+        block = layer.block
+        retired = not bool(layer.neurons.active[: block.width].all())
+        split = model.growth_config.init == "split" and layer.born
+        changed |= {id(p) for p in block.module.parameters() if retired or split}
+    return moved | model.moved_names | {n for n, p in model.named_parameters() if id(p) in changed}
 
 
 def save(model, folder) -> None:
@@ -61,7 +75,7 @@ def save(model, folder) -> None:
     ----------
     model : GrowableModel
     folder : path
-        Made if missing. A frozen base is not written, only its sha256.
+        Made if missing. Of a frozen base only the sha256 is written, and its buffers.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,35 +130,66 @@ def load(base_model: nn.Module, folder, model_class):
     OtherBase
         If the base has other weights or shapes.
     ValueError
-        If the format is a later one.
+        If the format is a later one, or a file is damaged.
     """
     folder = Path(folder)
     config = GrowthConfig.from_pretrained(folder)
-    record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    record = read_record(folder)
     if record.get("format") != FORMAT or not (folder / MODEL_FILE).exists():
         raise ValueError(
             f"{folder} does not hold a growable model of format {FORMAT}, got format "
             f"{record.get('format')!r} and files {sorted(p.name for p in folder.iterdir())}; give "
             "a folder that save_pretrained of this version wrote"
         )
-    with safe_open(folder / MODEL_FILE, framework="pt") as opened:
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    missing = sorted(FIELDS - set(record))
+    if missing:
+        raise ValueError(f"{folder / CONFIG_FILE} lacks {missing}; {AGAIN}")
+    tensors = _read_tensors(folder / MODEL_FILE)
     _check_shapes(base_model, tensors, record, folder)
     trained = {p: p.requires_grad for p in base_model.parameters()}
     model = model_class(base_model, config=config)
     try:
         _check_base(model, record, tensors, folder)
+        _make_room(model, tensors, record, folder / MODEL_FILE)
         model.load_state_dict(tensors, strict=False)
     except BaseException:
         model.unload()
         for parameter, state in trained.items():
             parameter.requires_grad_(state)
         raise
+    model.moved_names |= {name for name in tensors if name.startswith(BASE)}
     model.growth_log = [GrowthResult(**entry) for entry in record["growth_log"]]
     if config.freeze_mature:  # as `stepping.after_step` leaves them
         for cohort, tag in cohorts_in_order(model):
             cohort.requires_grad_(tag != MATURE)
     return model
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
+
+
+def _make_room(model, tensors: dict, record: dict, path: Path) -> None:
+    """Give a model the cohorts of a record; raise unless the file has each of their tensors."""
+    for layer, widths in zip(model.layers, record["widths"], strict=True):
+        while len(layer.cohorts):
+            layer.remove_last_cohort()
+        for width in widths:
+            layer.add_cohort(width)
+    expected, found = (
+        {n: t.shape for n, t in each.items() if not n.startswith(BASE)}
+        for each in (model.state_dict(), tensors)
+    )
+    wrong = sorted(n for n in expected | found if expected.get(n) != found.get(n))
+    if wrong:
+        raise ValueError(
+            f"{path} does not have the newborns that {CONFIG_FILE} beside it tells of, widths "
+            f"{record['widths']}: missing, unknown or of another shape are {wrong[:3]}; {AGAIN}"
+        )
 
 
 def _check_shapes(base_model: nn.Module, tensors: dict, record: dict, folder: Path) -> None:

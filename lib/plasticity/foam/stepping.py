@@ -70,6 +70,7 @@ def after_step(model, optimizer) -> None:
             model.link.place(cohort, MATURE)
             if model.growth_config.freeze_mature:
                 cohort.requires_grad_(False)
+                cohort.zero_grad(set_to_none=True)  # zeros would still be moved by momentum
     arm(model)
 
 

@@ -169,8 +169,8 @@ def firing(layers: nn.ModuleList, clock: Clock, config: GrowthConfig) -> list[bo
 def budget(layers: nn.ModuleList, config: GrowthConfig) -> int:
     """Return how many neurons may still be born, in all layers together.
 
-    All neurons of a model count alike: its layers share d, so that each has as many parameters. A
-    neuron that takes the place of a retired one costs nothing.
+    All neurons of a model count alike: layers of a language model share d, so that each has as
+    many parameters. A neuron that takes the place of a retired one costs nothing.
     """
     if config.max_growth_ratio is None:
         return sum(len(layer.neurons) for layer in layers) * 10**6
@@ -181,6 +181,8 @@ def budget(layers: nn.ModuleList, config: GrowthConfig) -> int:
 
 def room(layer: nn.Module, config: GrowthConfig) -> int:
     """Return how many neurons one layer may gain in this event."""
+    if config.reserve_events and layer.free_cohort() is None:
+        return 0
     if config.max_growth_per_layer is None:
         return config.max_growth_per_step
     gained = int(layer.neurons.active.sum()) - layer.block.width

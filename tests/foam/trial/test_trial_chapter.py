@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -286,12 +287,16 @@ def test_sentences_follow_the_numbers(rows):
         acquired -= 20 if arm == "growth_freeze" else 0
         return acquired, kept + (5 if ARMS[arm].grows else 0)
 
-    def growth_teaches(arm, ending):
-        acquired, kept = replay_does_it(arm, ending)
-        return acquired + (5 if ARMS[arm].grows else 0), kept
+    def growth_teaches(points):
+        def level(arm, ending):
+            acquired, kept = replay_does_it(arm, ending)
+            return acquired + (points if ARMS[arm].grows else 0), kept
 
-    taught = conclusions.verdict(fabricated(growth_teaches), RATES)
-    assert "helps to learn skills (+5" in taught and "settled after Holm's correction" in taught
+        return conclusions.verdict(fabricated(level), RATES)
+
+    own = "helps to learn skills [(]{}.*?points of skills, {}settled after Holm's correction"
+    assert re.search(own.format(r"\+5", ""), growth_teaches(5))
+    assert re.search(own.format(r"\+1", "not "), growth_teaches(1.6))
     said = conclusions.verdict(fabricated(growth_helps), RATES)
     assert "helps to keep facts" in said and "does not reach" in said
     assert "keeps more than LoRA," in said

@@ -1,0 +1,105 @@
+"""`GrowableLinear` by itself: loaded states, fused optimizers, chains that grow close together."""
+
+import copy
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from plasticity.foam import GrowableLinear
+
+
+def chain(*sizes: int, **settings):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [GrowableLinear(a, b, **settings) for a, b in pairwise(sizes)]
+    for layer, reader in pairwise(layers):
+        layer.link(reader)
+    network = nn.Sequential(*(part for layer in layers for part in (layer, nn.Tanh())))
+    return layers, network
+
+
+def step(network, optimizer) -> None:
+    inputs = torch.randn(30, network[0].in_features, generator=torch.Generator().manual_seed(1))
+    optimizer.zero_grad()
+    (network(inputs) - 0.5).square().mean().backward()
+    optimizer.step()
+
+
+def grown(same_widths: bool = True):
+    """Return a chain that has grown, its optimizer, and a state of the same widths or others."""
+    (first, second), network = chain(4, 8, 2)
+    optimizer = first.attach_optimizer(torch.optim.AdamW(network.parameters(), 0.01))
+    step(network, optimizer)
+    before = copy.deepcopy(network.state_dict())
+    first.perform_growth(torch.tensor([0, 5]))
+    step(network, optimizer)
+    state = copy.deepcopy(network.state_dict()) if same_widths else before
+    return first, second, network, optimizer, state
+
+
+def test_newborns_go_on_learning_after_a_state_is_loaded():
+    first, second, network, optimizer, state = grown()
+    order = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    network.load_state_dict(state)
+    assert [id(p) for group in optimizer.param_groups for p in group["params"]] == order
+    before = [block.weight.clone() for block in (*first.blocks, *second.blocks)]
+    step(network, optimizer)
+    after = [block.weight for block in (*first.blocks, *second.blocks)]
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_state_of_other_widths_brings_blocks_that_learn_and_leaves_no_orphans():
+    first, second, network, optimizer, narrow = grown(same_widths=False)
+    wide = copy.deepcopy(network.state_dict())
+    network.load_state_dict(narrow)
+    assert first.out_features == 8 and second.in_features == 8
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert {id(p) for p in optimizer.state} <= known
+    optimizer.state_dict()
+    step(network, optimizer)
+    network.load_state_dict(wide)
+    before = [block.weight.clone() for block in (*first.blocks, *second.blocks)]
+    step(network, optimizer)
+    after = [block.weight for block in (*first.blocks, *second.blocks)]
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+def test_attached_optimizer_counts_its_steps(fused, frozen):
+    (first, _), network = chain(4, 8, 2, growth_cooldown=3)
+    optimizer = torch.optim.AdamW(network.parameters(), 0.001, fused=fused)
+    first.attach_optimizer(optimizer)
+    step(network, optimizer)
+    first.perform_growth(torch.tensor([1]))
+    first.weight.requires_grad_(not frozen)
+    for _ in range(4):
+        step(network, optimizer)
+    assert int(first.clock.steps) == 5
+    assert first.neuron_age[-1] == 4
+
+
+def test_second_optimizer_takes_over_from_the_first():
+    (first, _), network = chain(4, 8, 2)
+    old = first.attach_optimizer(torch.optim.SGD(network.parameters(), 0.0))
+    new = first.attach_optimizer(torch.optim.AdamW(network.parameters(), 0.01))
+    step(network, new)
+    old.step()
+    assert int(first.clock.steps) == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (2, 1), (1, 2)])
+def test_neighbours_may_grow_within_few_steps(order):
+    layers, network = chain(4, 8, 8, 8, 2, growth_cooldown=2)
+    optimizer = torch.optim.AdamW(network.parameters(), 0.01)
+    for layer in layers[:-1]:
+        layer.attach_optimizer(optimizer)
+    for number in range(6):
+        step(network, optimizer)
+        if number >= 4:
+            layer = layers[order[number - 4]]
+            assert layer.perform_growth(torch.tensor([0, 1]))["born"] == 2
+    step(network, optimizer)
+    assert [layers[number].out_features for number in order] == [10, 10]
