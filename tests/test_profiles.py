@@ -3,6 +3,7 @@ import yaml
 
 from plasticity.companion import paths, profiles
 from plasticity.companion.configuration import experiment_names
+from plasticity.companion.results_files import read_record
 from plasticity.companion.yaml_files import read_yaml
 
 
@@ -25,6 +26,23 @@ def test_every_shipped_setting_is_allowed(profile):
         assert len(set(variants)) == len(variants) > 0
     for name in listed(profile, "reference"):
         assert profiles.configs(name, profile, size="reference")
+
+
+def test_every_committed_result_is_of_the_paper_profile():
+    """A default that changes would leave what was measured behind, and a page without it."""
+    known, left = {}, []
+    for name in experiment_names():
+        sizes = ["small", *(["reference"] if name in listed("paper", "reference") else [])]
+        known[name] = {
+            (config.variant, config.hash)
+            for size in sizes
+            for config in profiles.configs(name, "paper", size=size)
+        }
+    for path in sorted(paths.PAPER_RESULTS.glob("*/*/*.json")):
+        record = read_record(path)
+        if (record["variant"], record["config_hash"]) not in known[record["experiment"]]:
+            left.append(str(path.relative_to(paths.PAPER_RESULTS)))
+    assert known and not left
 
 
 def listed(profile, part):

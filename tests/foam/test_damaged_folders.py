@@ -28,6 +28,7 @@ def refused(folder, pattern: str) -> None:
         torch.equal(a, b) and a.requires_grad
         for a, b in zip(base.parameters(), toy_model("mlp").parameters(), strict=True)
     )
+    assert not base._forward_hooks and not hasattr(base, "_growable")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,17 @@ def test_record_that_cannot_be_read(folder, text):
     refused(folder, f"{CONFIG_FILE}.*save_pretrained")
     with pytest.raises(ValueError, match=CONFIG_FILE):
         GrowthConfig.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("growth_log", None), ("growth_log", [{"grew": 3}]), ("widths", None), ("widths", [["x"]]),
+     ("base_sha256", None)],
+)  # fmt: skip
+def test_record_with_something_else_in_it(folder, field, value):
+    record = json.loads((folder / CONFIG_FILE).read_text())
+    (folder / CONFIG_FILE).write_text(json.dumps(record | {field: value}))
+    refused(folder, f"{CONFIG_FILE} is damaged.*save_pretrained")
 
 
 def test_record_that_lacks_a_part(folder):

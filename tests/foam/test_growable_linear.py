@@ -84,9 +84,11 @@ def test_attached_optimizer_counts_its_steps(fused, frozen):
 def test_second_optimizer_takes_over_from_the_first():
     (first, _), network = chain(4, 8, 2)
     old = first.attach_optimizer(torch.optim.SGD(network.parameters(), 0.0))
-    new = first.attach_optimizer(torch.optim.AdamW(network.parameters(), 0.01))
-    step(network, new)
+    new = first.attach_optimizer(torch.optim.AdamW(network.parameters(), 0.01, fused=True))
+    network(torch.randn(3, 4)).sum().backward()
     old.step()
+    assert int(first.clock.steps) == 0 and first.norms
+    new.step()
     assert int(first.clock.steps) == 1
 
 
@@ -96,10 +98,77 @@ def test_neighbours_may_grow_within_few_steps(order):
     optimizer = torch.optim.AdamW(network.parameters(), 0.01)
     for layer in layers[:-1]:
         layer.attach_optimizer(optimizer)
-    for number in range(6):
+    for number in range(7):
         step(network, optimizer)
-        if number >= 4:
-            layer = layers[order[number - 4]]
-            assert layer.perform_growth(torch.tensor([0, 1]))["born"] == 2
+        if number in (4, 6):  # the second grows two steps later
+            layer = layers[order[number // 2 - 2]]
+            result = layer.perform_growth(torch.tensor([0, 1]))
+            assert result["born"] == 2 and result["init"] == "gradmax"
     step(network, optimizer)
     assert [layers[number].out_features for number in order] == [10, 10]
+
+
+def test_passes_of_other_widths_are_not_joined_after_a_state_is_loaded():
+    layers, network = chain(4, 8, 8, 2, growth_cooldown=1)
+    optimizer = torch.optim.AdamW(network.parameters(), 0.01)
+    for layer in layers[:-1]:
+        layer.attach_optimizer(optimizer)
+    step(network, optimizer)
+    narrow = copy.deepcopy(network.state_dict())
+    step(network, optimizer)
+    layers[1].perform_growth(torch.tensor([0]))
+    step(network, optimizer)
+    network.load_state_dict(narrow)
+    step(network, optimizer)
+    assert layers[0].perform_growth(torch.tensor([0]))["born"] == 1
+
+
+def test_training_goes_on_bit_for_bit_from_a_checkpoint_of_several_events():
+    def start():
+        layers, network = chain(4, 4, 4, 4, bias=False)
+        optimizer = torch.optim.AdamW(network.parameters(), 0.01)
+        for layer in layers[:-1]:
+            layer.attach_optimizer(optimizer)
+        return layers, network, optimizer
+
+    layers, network, optimizer = start()
+    for number in (1, 0, 1, 0):
+        step(network, optimizer)
+        layers[number].perform_growth(torch.tensor([0, 1]))
+    step(network, optimizer)
+    state = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
+    _, again, resumed = start()
+    again.load_state_dict(state[0])
+    resumed.load_state_dict(state[1])
+    for _ in range(3):
+        step(network, optimizer)
+        step(again, resumed)
+    assert all(
+        torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True)
+    )
+
+
+def test_checkpoint_without_the_order_of_births_can_be_read():
+    first, _, network, _, state = grown()
+    old = {name: value for name, value in state.items() if not name.endswith(".order")}
+    assert len(old) < len(state)
+    network.load_state_dict(old)
+    assert first.out_features == 10
+
+
+def test_deep_copy_counts_the_steps_of_its_own_optimizer():
+    (first, _), network = chain(4, 8, 2)
+    first.attach_optimizer(torch.optim.AdamW(network.parameters(), 0.01, fused=True))
+    step(network, first.optimizer_link.optimizer)
+    twin = copy.deepcopy(network)
+    step(twin, twin[0].optimizer_link.optimizer)
+    assert (int(first.clock.steps), int(twin[0].clock.steps)) == (1, 2)
+
+
+def test_steps_that_were_skipped_do_not_count():
+    (first, _), network = chain(4, 8, 2)
+    optimizer = first.attach_optimizer(torch.optim.AdamW(network.parameters(), 0.01, fused=True))
+    step(network, optimizer)
+    optimizer.found_inf = torch.tensor(1.0)
+    step(network, optimizer)
+    assert int(first.clock.steps) == 1

@@ -85,22 +85,49 @@ def test_plain_network_may_have_as_many_outputs_as_it_likes(outputs, init, tmp_p
     assert torch.allclose(model.merge_and_unload()(inputs), after, atol=1e-6)
 
 
+class Centred(nn.Module):
+    def forward(self, inputs):
+        return inputs - inputs.mean(-1, keepdim=True)
+
+
 @pytest.mark.parametrize(
-    "activation", [nn.Softmax(-1), nn.LayerNorm(8), nn.BatchNorm1d(8), nn.PReLU(8), nn.GLU()]
-)
+    "activation",
+    [nn.Softmax(-1), nn.Softmax(2), nn.Softmax(3), Centred(), nn.LayerNorm(8), nn.BatchNorm1d(8),
+     nn.PReLU(8)],
+)  # fmt: skip
 def test_activation_that_mixes_neurons_is_refused(activation):
-    width = 4 if isinstance(activation, nn.GLU) else 8
-    network = nn.Sequential(nn.Linear(4, 8), activation, nn.Linear(width, 4))
-    with pytest.raises(UnsupportedArchitecture, match=r"by\s+itself|widths"):
+    network = nn.Sequential(nn.Linear(4, 8), activation, nn.Linear(8, 4))
+    with pytest.raises(UnsupportedArchitecture, match=r"does not act on each neuron by itself"):
         get_growable_model(network)
-    assert network.training
+    assert network.training and activation.training
+
+
+class Unpacks(nn.Module):
+    def forward(self, inputs):
+        _, _, _ = inputs.shape
+        return inputs.relu()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "activation", [nn.ReLU(inplace=True), nn.SiLU(inplace=True), nn.PReLU(), nn.Tanh(), Unpacks()]
+)
+@pytest.mark.parametrize("room", [{"reserve_events": 1}, {"pad_multiple": 4}])
+def test_elementwise_activations_grow_in_silent_room(activation, dtype, room):
+    network = nn.Sequential(nn.Linear(4, 8), copy.deepcopy(activation), nn.Linear(8, 4)).to(dtype)
+    model = get_growable_model(network, GrowthConfig(init="random", **room))
+    inputs = torch.randn(2, 3, 4).to(dtype)
+    before = model(inputs)
+    model.grow({0: torch.tensor([0, 1])})
+    assert torch.equal(model(inputs), before)
 
 
 @pytest.mark.parametrize("room", [{"reserve_events": 2}, {"pad_multiple": 4}])
 def test_room_must_be_silent(room):
     network = nn.Sequential(nn.Linear(4, 8), nn.Sigmoid(), nn.Linear(8, 4))
     with pytest.raises(ValueError, match=f"{next(iter(room))}=.*f\\(0\\) = 0, got 0.5"):
-        get_growable_model(network, GrowthConfig(init="random", **room))
+        get_growable_model(network, GrowthConfig(init="random", train_base="none", **room))
+    assert not network._forward_hooks and all(p.requires_grad for p in network.parameters())
     assert get_growable_model(network, GrowthConfig(init="random")).born == 0
 
 
@@ -126,6 +153,14 @@ def test_log_of_events_goes_on_where_training_is_resumed(tmp_path):
     trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert again.growth_log[: len(first.growth_log)] == first.growth_log
     assert len(again.growth_log) == int(again.clock.events) > len(first.growth_log)
+    path = tmp_path / "checkpoint-2" / "growth_log.json"
+    path.write_text(path.read_text().replace('"born": ', '"born": 9'))  # of another run
+    stranger = toy_growable()
+    stranger.attach_optimizer(torch.optim.AdamW(stranger.param_groups(1e-2)))
+    trainer = trainer_for(stranger, tmp_path, max_steps=4, **settings)
+    trainer._load_optimizer_and_scheduler = lambda checkpoint: None
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert len(stranger.growth_log) == int(stranger.clock.events) - len(first.growth_log)
 
 
 def saved_again(model, base, folder):
@@ -142,6 +177,35 @@ def test_what_was_trained_is_saved_though_frozen_since(tmp_path):
     assert torch.equal(again(inputs), model(inputs))
     once_more = saved_again(again.requires_grad_(False), toy_model("mlp"), tmp_path / "2")
     assert torch.equal(once_more(inputs), model(inputs))
+
+
+def test_what_was_thawed_after_wrapping_is_saved(tmp_path):
+    model = toy_growable("mlp", train_base="none", init="random")
+    model.base_model[0].requires_grad_(True)
+    toy_train(model, toy_optimizer(model), 2)
+    model.requires_grad_(False)
+    again = saved_again(model, toy_model("mlp"), tmp_path)
+    inputs = torch.randn(3, 16)
+    assert torch.equal(again(inputs), model(inputs))
+
+
+def test_module_in_two_places_is_saved(tmp_path):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first = self.second = nn.BatchNorm1d(4)
+            self.block = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4))
+
+        def forward(self, inputs):
+            return self.second(self.block(self.first(inputs)))
+
+    model = get_growable_model(Twice(), fast_config(init="random", train_base="all"))
+    optimizer, inputs = toy_optimizer(model), torch.randn(20, 4)
+    model(inputs).square().mean().backward()
+    optimizer.step()
+    again = saved_again(model, Twice(), tmp_path)
+    assert torch.equal(again.eval()(inputs), model.eval()(inputs))
 
 
 def test_buffers_and_split_columns_are_saved_though_never_trained(tmp_path):
@@ -174,18 +238,38 @@ def test_other_base_is_still_refused(tmp_path):
         GrowableModel.from_pretrained(toy_model("llama", seed=1), tmp_path)
 
 
-@pytest.mark.parametrize("reserved", [0, 3])
-def test_state_of_other_widths_leaves_no_orphans_bug_27(reserved):
-    model = toy_growable(reserve_events=reserved)
+def test_state_of_other_widths_leaves_no_orphans_bug_27():
+    model = toy_growable()
     optimizer = toy_optimizer(model)
     toy_train(model, optimizer, 2)
     saved = copy.deepcopy(model.state_dict())
     toy_train(model, optimizer, 1)
+    toy_train(model, optimizer, 1, grow=False)
     model.load_state_dict(saved)
     known = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert {id(p) for p in optimizer.state} <= known
     assert optimizer.state_dict()["state"]
     toy_train(model, optimizer, 2)
+
+
+@pytest.mark.parametrize("reserved", [0, 3])
+def test_state_of_the_same_widths_costs_the_optimizer_nothing(reserved):
+    model, other = toy_growable(reserve_events=reserved), toy_growable(seed=1)
+    groups = [*model.param_groups(1e-2), *other.param_groups(1e-2)[:1]]
+    optimizer = model.attach_optimizer(torch.optim.AdamW(groups))
+    other.attach_optimizer(optimizer)
+    for each in (model, other):
+        toy_train(each, optimizer, 2)
+    toy_train(model, optimizer, 1, grow=False)
+    optimizer.state["shared"] = {"kept": 1}
+    before = list(optimizer.state)
+    for each in (model, other):
+        each.load_state_dict(copy.deepcopy(each.state_dict()))
+    assert list(optimizer.state) == before
+    del optimizer.state["shared"]
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    cohorts = [p for each in (model, other) for p in each.layers.parameters()]
+    assert {id(p) for p in cohorts} <= known
 
 
 def test_full_layer_leaves_others_growing():
@@ -206,6 +290,14 @@ def test_copy_goes_on_growing_and_leaves_the_original_alone():
     assert toy_train(twin, twin.link.optimizer, 3) == toy_train(model, model.link.optimizer, 3)
     assert twin.born == model.born > born
     assert int(twin.clock.steps) == int(model.clock.steps) == 6
+
+
+def test_shallow_copy_does_not_count_twice():
+    model = toy_growable()
+    optimizer = toy_optimizer(model)
+    shallow = copy.copy(model)
+    toy_train(model, optimizer, 2)
+    assert int(shallow.clock.steps) == int(model.clock.steps) == 2
 
 
 def test_other_optimizer_than_the_attached_one_is_refused():
@@ -259,6 +351,8 @@ def test_settings_from_numpy_and_ranges_are_taken():
     )
     assert (config.noise, config.seed, config.layers_to_transform) == (0.5, 3, [0])
     assert type(config.seed) is int
+    for wanted in ({0}, (0,), list(numpy.arange(1))):
+        assert GrowthConfig(layers_to_transform=wanted).layers_to_transform == [0]
     with pytest.raises(ValueError, match=r"layers_to_transform must be a list.*got 1"):
         GrowthConfig(layers_to_transform=1)
 

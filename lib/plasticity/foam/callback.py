@@ -54,10 +54,8 @@ class GrowthCallback(TrainerCallback):
             optimizer, "optimizer", optimizer
         ):
             model.attach_optimizer(optimizer, others.get("lr_scheduler"))
-        path = _folder(args, state) / LOG_FILE
-        if state.global_step and not model.growth_log and path.exists():  # training is resumed
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            model.growth_log = [GrowthResult(**entry) for entry in entries]
+        if state.global_step and not model.growth_log:  # training is resumed
+            model.growth_log = _earlier_events(model, args, state)
 
     def on_step_end(self, args, state, control, model=None, **others):
         """Grow if it is time to: gradients are gone, the next forward pass has not begun."""
@@ -85,3 +83,18 @@ class GrowthCallback(TrainerCallback):
 def _folder(args, state) -> Path:
     """Return where the trainer keeps the checkpoint of the present step."""
     return Path(args.output_dir) / f"checkpoint-{state.global_step}"
+
+
+def _earlier_events(model: GrowableModel, args, state) -> list[GrowthResult]:
+    """Return the log beside the checkpoint that a model came from; none if it is another's."""
+    folders = [_folder(args, state)]
+    if isinstance(args.resume_from_checkpoint, str):
+        folders.insert(0, Path(args.resume_from_checkpoint))
+    born = sum(int((layer.neurons.birth >= 0).sum()) for layer in model.layers)
+    for path in (folder / LOG_FILE for folder in folders):
+        if path.exists():
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            log = [GrowthResult(**entry) for entry in entries]
+            if len(log) == int(model.clock.events) and sum(each.born for each in log) == born:
+                return log
+    return []

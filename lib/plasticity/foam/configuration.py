@@ -4,6 +4,7 @@ import dataclasses
 import json
 import numbers
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -227,14 +228,14 @@ class GrowthConfig:
         wanted = self.layers_to_transform
         if wanted is None:
             return
-        if not isinstance(wanted, list | tuple | range) or not all(
-            isinstance(each, int) for each in wanted
+        if not isinstance(wanted, Collection) or not all(
+            isinstance(each, numbers.Integral) for each in wanted
         ):
             raise ValueError(
                 f"layers_to_transform must be a list of whole numbers, or None for all, got "
                 f"{wanted!r}"
             )
-        self.layers_to_transform = list(wanted)
+        self.layers_to_transform = [int(each) for each in wanted]
 
     def _check_combinations(self) -> None:
         if self.reserve_events and self.freeze_mature:

@@ -32,7 +32,8 @@ class CurriculumLearning:
         self.difficulty = difficulty
 
     def _scores(self, examples: Sequence) -> list[float]:
-        measure = {"loss": _loss, "length": _length}.get(self.difficulty, self.difficulty)
+        own = self.difficulty
+        measure = own if callable(own) else {"loss": _loss, "length": _length}[own]
         scores = [measure(example) for example in examples]
         scores = [None if s is None or math.isnan(float(s)) else float(s) for s in scores]
         known = sorted(score for score in scores if score is not None)

@@ -3,7 +3,7 @@
 For tokens n with inputs x_n, gradients delta_n of the block's output and weights s_n (what the
 gate lets through), the matrix B = sum_n s_n delta_n x_n^T is the gradient of a missing linear map
 from inputs to outputs. Its singular vectors are found by power iteration on the tokens themselves,
-so that B, d x d for every newborn, is never formed.
+so that B, outputs x inputs for every newborn, is never formed.
 
 References
 ----------
@@ -32,7 +32,7 @@ class Directions:
     Attributes
     ----------
     right, left : Tensor
-        Unit rows in input and output space, shape (k, d).
+        Unit rows in input and output space, shapes (k, inputs) and (k, outputs).
     sigma : Tensor
         ``norm(B @ right)``, shape (k,).
     """
@@ -116,16 +116,16 @@ def singular_directions(
     Parameters
     ----------
     inputs, gradients : Tensor
-        Shape (tokens, d), float32.
+        Shapes (tokens, inputs) and (tokens, outputs), float32.
     weights : Tensor
         Shape (tokens, k), or (tokens, 1) where all k share one matrix.
     start : Tensor
-        Rows to start from, shape (k, d); none zero.
+        Rows to start from, shape (k, inputs); none zero.
     distinct : bool
         Keep the right vectors orthogonal, each to those before it. The first is the top singular
         vector in any case; for one shared matrix they are the first k.
     avoid : Tensor, optional
-        Orthonormal rows that the right vectors stay orthogonal to, shape (m, d).
+        Orthonormal rows that the right vectors stay orthogonal to, shape (m, inputs).
     reduce : callable
         Sums a tensor over processes.
 

@@ -16,8 +16,8 @@ from plasticity.foam.initializers import (
     SHARE_KEPT,
     GrowthSkipped,
     Newborns,
+    at_zero,
     make_newborns,
-    value_and_slope,
 )
 from plasticity.foam.layer import PARTS, Cohort, GrowableLayer
 from plasticity.foam.measuring import activations, evaluate, measure
@@ -318,10 +318,10 @@ def _check_retirement(layer: GrowableLayer, retired: Tensor) -> None:
             f"enable_replacement cannot retire neurons of the quantised {layer.block.name}; load "
             "the base in bfloat16 or float32, or set enable_replacement=False"
         )
-    value, _ = value_and_slope(layer.block.activation, torch.zeros(1))
-    if len(retired) and layer.block.gate is None and float(value) != 0:
+    value, _ = at_zero(layer.block)
+    if len(retired) and layer.block.gate is None and value != 0:
         raise ValueError(
-            f"enable_replacement needs an activation with f(0) = 0, got {float(value):g}: a "
+            f"enable_replacement needs an activation with f(0) = 0, got {value:g}: a "
             "retired neuron would come back to life; set enable_replacement=False"
         )
 

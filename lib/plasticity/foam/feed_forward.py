@@ -231,20 +231,20 @@ def _points(block: FeedForward, *sizes: int) -> Tensor:
 @torch.no_grad()
 def _check_elementwise(block: FeedForward) -> None:
     """Raise unless the activation of one neuron is the same without the others."""
-    points = _points(block, 2, block.width + 1)
+    points, cause = _points(block, 1, 2, block.width + 1), None
     try:
-        alone = block.activation(points[:, :1])
-        same = torch.allclose(block.activation(points)[:, :1], alone, rtol=1e-2, atol=1e-3)
-    except (RuntimeError, TypeError, ValueError):  # of another width than the one it was made for
-        same = False
+        alone = block.activation(points[..., :1].clone())
+        same = torch.allclose(block.activation(points)[..., :1], alone, rtol=1e-2, atol=1e-3)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        same, cause = False, error  # made for one width, or one number of axes
     if not same:
         kind = getattr(block.activation, "__name__", type(block.activation).__name__)
         raise UnsupportedArchitecture(
             f"{block.name or 'the block'}: its activation {kind} does not act on each neuron by "
-            "itself, so that a newborn would change what the old ones say; use an elementwise one "
-            "(ReLU, GELU, SiLU, PReLU with one parameter), or leave the block out with "
-            "target_modules"
-        )
+            f"itself{f' ({cause})' if cause else ''}, so that a newborn would change what the old "
+            "ones say; use an elementwise one (ReLU, GELU, SiLU, PReLU with one parameter), or "
+            "leave the block out with target_modules"
+        ) from cause
 
 
 @torch.no_grad()

@@ -32,6 +32,7 @@ from plasticity.foam.directions import (
     unit_rows,
 )
 from plasticity.foam.distributed import whole
+from plasticity.foam.feed_forward import FeedForward
 from plasticity.foam.layer import GrowableLayer
 
 SHARE_KEPT = 0.6  # of a split column, by the source; halves would stay equal for ever
@@ -67,24 +68,32 @@ def value_and_slope(activation, points: Tensor) -> tuple[Tensor, Tensor]:
     """
     with torch.enable_grad():
         points = points.detach().requires_grad_(True)
-        values = activation(points)
+        values = activation(points.clone())  # which some change in place
         [slopes] = torch.autograd.grad(values.sum(), points)
     return values.detach(), slopes
 
 
-def check_zero(layer: GrowableLayer, zero: str) -> None:
+def at_zero(block: FeedForward) -> tuple[float, float]:
+    """Return the value and the slope at 0 of a block's activation, in the block's type."""
+    device = "cpu" if block.device.type == "meta" else block.device
+    points = torch.zeros(1, 1, 1, dtype=block.dtype, device=device)  # as tokens come
+    value, slope = value_and_slope(block.activation, points)
+    return float(value), float(slope)
+
+
+def check_zero(block: FeedForward, zero: str) -> None:
     """Raise ValueError if newborns with that part zero would change the function, or be dead."""
-    if zero == "gate" and layer.block.gate is None:
+    if zero == "gate" and block.gate is None:
         raise ValueError(
-            f"{layer.block.name or 'the block'} has no gate that zero='gate' could leave at zero; "
+            f"{block.name or 'the block'} has no gate that zero='gate' could leave at zero; "
             "use zero='down'"
         )
-    if zero == "gate" or (zero == "up" and layer.block.gate is None):
-        value, slope = value_and_slope(layer.block.activation, torch.zeros(1))
-        if float(value) != 0 or float(slope) == 0:
+    if zero == "gate" or (zero == "up" and block.gate is None):
+        value, slope = at_zero(block)
+        if value != 0 or slope == 0:
             raise ValueError(
                 f"zero={zero!r} needs an activation with f(0) = 0 and f'(0) not 0, got "
-                f"{float(value):g} and {float(slope):g}: newborns would change the function, or "
+                f"{value:g} and {slope:g}: newborns would change the function, or "
                 "have no gradient; use zero='down'"
             )
 
@@ -248,11 +257,10 @@ def _gradmax(start: _Start, config: GrowthConfig, pairs, reduce) -> Newborns:
     activation = start.layer.block.activation
     newborns = start.copy(config.noise)
     if start.gate is None:
-        weights = value_and_slope(activation, torch.zeros(1))[1].to(inputs.device)
-        weights = torch.where(weights == 0, 1.0, weights).expand(len(inputs), 1)
+        weights = inputs.new_full((len(inputs), 1), at_zero(start.layer.block)[1] or 1.0)
     elif config.zero == "gate":
         newborns.up = unit_rows(newborns.up) * start.scale(start.up)
-        slope = value_and_slope(activation, torch.zeros(1))[1].to(inputs.device)
+        _, slope = at_zero(start.layer.block)
         bias = 0 if newborns.up_bias is None else newborns.up_bias
         weights = slope * (inputs @ newborns.up.T + bias)
     else:

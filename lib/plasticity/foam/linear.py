@@ -18,7 +18,9 @@ from plasticity.foam.linear_block import (
     Block,
     blocks_in,
     check_supported,
+    newest,
     place_loaded,
+    rebuild,
 )
 from plasticity.foam.neurons import Neurons
 from plasticity.foam.optimizers import MATURE, YOUNG, OptimizerLink, clear_state, shaped_state
@@ -268,11 +270,27 @@ class GrowableLinear(nn.Module):
         for handle in self.__dict__.pop("_optimizer_handles", []):
             handle.remove()
         self.optimizer_link = link
-        # Fused optimizers move weights without torch's counting it.
-        self._optimizer_handles = [link.optimizer.register_step_post_hook(self._after_step)]
+        self._watch_steps()
         return optimizer
 
+    def _watch_steps(self) -> None:  # fused optimizers move weights without torch's counting it
+        optimizer = self.optimizer_link.optimizer
+        self._optimizer_handles = [optimizer.register_step_post_hook(self._after_step)]
+
+    def __getstate__(self):
+        """Leave out the hooks; copies put their own on."""
+        return {n: value for n, value in self.__dict__.items() if n != "_optimizer_handles"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        link = self.optimizer_link
+        if link is not None and not link.is_watched_by(self.clock):
+            self._watch_steps()
+
     def _after_step(self, optimizer, arguments, keywords) -> None:
+        skipped = getattr(optimizer, "found_inf", None)
+        if skipped is not None and float(skipped):
+            self.norms = {}
         if self.norms:
             self.update_statistics()
 
@@ -370,15 +388,12 @@ class GrowableLinear(nn.Module):
             )
 
     def _add(self, kind: str, shape: tuple[int, int], owner=None) -> Block:
-        block = Block(kind, shape, self.weight, self.bias is not None)
-        self.blocks.append(block)
         link = (owner or self).optimizer_link
+        order = 0 if link is None else link.newborns
+        block = Block(kind, shape, self.weight, self.bias is not None, order)
+        self.blocks.append(block)
         if link is not None:
             link.place(block, YOUNG)
-        # What was recorded has the old widths, here and where the outputs' gradients were kept.
-        self.tape = []
-        if kind == ROWS and self.producer is not None:
-            self.producer.tape = []
         return block
 
     def _newborn_rows(self, sources: Tensor) -> tuple[Tensor, str]:
@@ -387,7 +402,7 @@ class GrowableLinear(nn.Module):
         noise = torch.randn(rows.shape, generator=generator).to(rows.device)
         scale = self.full_weight()[self.neurons.active].float().norm(dim=1).mean()
         if self.tape and self.config.init == "gradmax" and len(self.tape[0][0]):
-            inputs, gradients = (torch.cat(each) for each in zip(*self.tape, strict=True))
+            inputs, gradients = newest(self.tape)
             same = inputs.shape[1] == rows.shape[1]
             if same and bool(torch.isfinite(gradients).all()) and bool(gradients.any()):
                 weights = torch.ones(len(inputs), 1, device=inputs.device)
@@ -474,14 +489,7 @@ class GrowableLinear(nn.Module):
         start = f"{prefix}blocks."
         wanted = blocks_in(state_dict, start)
         if wanted != [(block.kind, tuple(block.weight.shape)) for block in self.blocks]:
-            for block in self.blocks:
-                link = self._link_of(block)
-                if link is not None:
-                    link.remove(block)
-                    link.forget(block)
-            has_bias = self.bias is not None
-            self.blocks = nn.ModuleList(Block(*each, self.weight, has_bias) for each in wanted)
-            self.tape, self.norms = [], {}
+            rebuild(self, wanted)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def _link_of(self, block: Block) -> OptimizerLink | None:

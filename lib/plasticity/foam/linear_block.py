@@ -1,7 +1,7 @@
 """What a `GrowableLinear` gains, and what it can be configured for."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plasticity.foam.configuration import GrowthConfig
 from plasticity.foam.optimizers import MATURE, YOUNG, moved_by
@@ -11,15 +11,25 @@ LAYER_INITS = ("gradmax", "copy_noise", "random")
 
 
 class Block(nn.Module):
-    """What a growable linear layer gained at one time: rows (outputs) or columns (inputs)."""
+    """What a growable linear layer gained at one time: rows (outputs) or columns (inputs).
 
-    def __init__(self, kind: str, shape: tuple[int, int], like: nn.Parameter, bias: bool):
+    `order` says how many newborn parameters the optimizer had before.
+    """
+
+    def __init__(
+        self, kind: str, shape: tuple[int, int], like: nn.Parameter, bias: bool, order: int = 0
+    ):
         super().__init__()
         self.kind = kind
         self.weight = nn.Parameter(like.new_zeros(shape))
         bias = bias and kind == ROWS
         self.register_parameter("bias", nn.Parameter(like.new_zeros(shape[0])) if bias else None)
         self.register_buffer("is_rows", torch.tensor(kind == ROWS))
+        self.register_buffer("order", torch.tensor(order))
+
+    def _load_from_state_dict(self, state_dict, prefix, *arguments):
+        state_dict.setdefault(f"{prefix}order", torch.tensor(0))  # checkpoints of older versions
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
 def blocks_in(state_dict: dict, start: str) -> list[tuple[str, tuple[int, int]]]:
@@ -46,13 +56,42 @@ def check_supported(config: GrowthConfig) -> None:
         )
 
 
-def place_loaded(layer, keys) -> None:
-    """Tell the optimizer of blocks that were built for a checkpoint."""
-    starts = {id(parameter): start for start, parameter in layer._row_parameters()}
+def newest(tape: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """Join inputs, and gradients, of those passes that have the widths of the last one."""
+    shapes = [[each.shape[1] for each in pair] for pair in tape]
+    last = [pair for pair, own in zip(tape, shapes, strict=True) if own == shapes[-1]]
+    return [torch.cat(each) for each in zip(*last, strict=True)]
+
+
+def rebuild(layer, wanted: list[tuple[str, tuple[int, int]]]) -> None:
+    """Give a layer blocks of these kinds and shapes instead of its own, which are forgotten."""
     for block in layer.blocks:
         link = layer._link_of(block)
-        if link is None or id(block.weight) in moved_by(link.optimizer):
-            continue
-        start = starts.get(id(block.weight))
-        age = -1 if start is None else int(layer.neurons.age[start])
-        link.place(block, MATURE if age >= layer.config.maturation_age else YOUNG)
+        if link is not None:
+            link.remove(block)
+            link.forget(block)
+    has_bias = layer.bias is not None
+    layer.blocks = nn.ModuleList(Block(*each, layer.weight, has_bias) for each in wanted)
+    layer.tape, layer.norms = [], {}
+
+
+def place_loaded(layer, keys) -> None:
+    """Put blocks that were built for a checkpoint into the optimizer, in the order of birth.
+
+    The whole chain of layers is put in order: an optimizer's own state is read by position.
+    """
+    while layer.producer is not None:
+        layer = layer.producer
+    found = []
+    while layer is not None:
+        starts = {id(parameter): start for start, parameter in layer._row_parameters()}
+        for block in layer.blocks:
+            link, start = layer._link_of(block), starts.get(id(block.weight))
+            age = -1 if start is None else int(layer.neurons.age[start])
+            tag = MATURE if age >= layer.config.maturation_age else YOUNG
+            if link is not None and not link.has_elsewhere(block):
+                found.append((int(block.order), block, link, tag))
+        layer = layer.consumer
+    if any(id(block.weight) not in moved_by(link.optimizer) for _, block, link, _ in found):
+        for _, block, link, tag in sorted(found, key=lambda each: each[0]):
+            link.place(block, tag)

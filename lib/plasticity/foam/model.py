@@ -86,7 +86,8 @@ class GrowableModel(nn.Module):
     link : OptimizerLink or None
         Set by `attach_optimizer`.
     moved_names : set of str
-        Parameters of the base that were trainable when it was wrapped, or came with a checkpoint.
+        What may differ from the base as it was, and so is saved: parameters that were trainable
+        when it was wrapped or an optimizer was attached, and all that came with a checkpoint.
     """
 
     def __init__(self, base_model: nn.Module, config: GrowthConfig):
@@ -97,11 +98,13 @@ class GrowableModel(nn.Module):
                 "take it back with unload() or merge_and_unload() first"
             )
         blocks = find_blocks(base_model, config)
+        for block in blocks:
+            check_settings(block, config)
         self.growth_config = config
         self.base_model = base_model
         freeze(base_model, blocks, config.train_base)
-        # What may differ from the base as it was, and so is saved.
-        self.moved_names = {n for n, p in self.named_parameters() if p.requires_grad}
+        self.moved_names: set[str] = set()
+        self._note_trained()
         self.layers = nn.ModuleList(GrowableLayer(block, config) for block in blocks)
         self.clock = Clock(config.plateau_window)
         self.growth_log: list[GrowthResult] = []
@@ -109,8 +112,6 @@ class GrowableModel(nn.Module):
         self.counted = False
         self.inside_ddp = False
         self.handles = [base_model.register_forward_pre_hook(self._before, with_kwargs=True)]
-        for layer in self.layers:
-            check_settings(layer, config)
         embeddings = getattr(base_model, "get_input_embeddings", lambda: None)()
         if embeddings is not None and not any(block.trainable for block in blocks):
             self.handles.append(embeddings.register_forward_hook(require_gradient))
@@ -152,14 +153,15 @@ class GrowableModel(nn.Module):
         self.__dict__["forward"] = types.MethodType(forward, self)
 
     def __getstate__(self):
-        """Leave out the function that was made for this object; copies make their own."""
-        return {name: value for name, value in self.__dict__.items() if name != "forward"}
+        """Leave out what was made for this object; copies make their own."""
+        own = ("forward", "_optimizer_handles")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state):
         super().__setstate__(state)
         self._show_signature()
-        if self.link is not None:  # copies of an optimizer come without hooks
-            self._watch_steps()
+        if self.link is not None and not self.link.is_watched_by(self.clock):
+            self._watch_steps()  # a copied optimizer comes without hooks
 
     def _before(self, module: nn.Module, arguments, keywords):
         if torch.compiler.is_compiling():
@@ -227,21 +229,20 @@ class GrowableModel(nn.Module):
         link = OptimizerLink(optimizer, self.growth_config.young_lr_multiplier, scheduler)
         self.detach_optimizer()
         self.link = link
-        self._place_cohorts()
+        self._note_trained()
+        link.place_all(cohorts_in_order(self))
         self._watch_steps()
         return optimizer
+
+    def _note_trained(self) -> None:
+        named = self.base_model.named_parameters("base_model", remove_duplicate=False)
+        self.moved_names |= {name for name, p in named if p.requires_grad}
 
     def _watch_steps(self) -> None:
         self._optimizer_handles = [
             self.link.optimizer.register_step_pre_hook(self._before_step),
             self.link.optimizer.register_step_post_hook(self._after_step),
         ]
-
-    def _place_cohorts(self) -> None:
-        self.link.empty()
-        for cohort, tag in cohorts_in_order(self):
-            self.link.place(cohort, tag)
-        self.link.drop_strangers()
 
     def detach_optimizer(self) -> None:
         """Take the hooks off the attached optimizer, if there is one."""
@@ -487,5 +488,5 @@ def attach_optimizer(model: GrowableModel, optimizer, scheduler=None):
 def _place_loaded(model: GrowableModel, keys) -> None:
     """Tell the optimizer of cohorts that came with a checkpoint."""
     if model.link is not None:
-        model._place_cohorts()
+        model.link.place_all(cohorts_in_order(model))
     arm(model)

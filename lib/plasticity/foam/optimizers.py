@@ -6,6 +6,7 @@ comes of age changes group; its state is keyed by its parameters and goes with i
 """
 
 import sys
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,7 @@ class OptimizerLink:
 
     def __init__(self, optimizer, multiplier: float, scheduler=None):
         self.optimizer = unwrapped(optimizer)
+        self.placed: dict[nn.Parameter, None] = {}
         missing = [tag for tag in (MATURE, YOUNG) if self.group(tag) is None]
         if missing:
             scheduler = getattr(scheduler, "scheduler", scheduler)
@@ -92,29 +94,51 @@ class OptimizerLink:
             scheduler._last_lr = [*scheduler.get_last_lr(), group["lr"]]
         self.optimizer.add_param_group(group)
 
-    def empty(self) -> None:
-        """Take all cohorts out of both groups."""
-        for tag in (MATURE, YOUNG):
-            self.group(tag)["params"] = []
+    @property
+    def newborns(self) -> int:
+        """Number of parameters in both groups."""
+        return sum(len(self.group(tag)["params"]) for tag in (MATURE, YOUNG))
+
+    def has_elsewhere(self, cohort: nn.Module) -> bool:
+        """Tell whether a cohort's parameters are in a group of the base's."""
+        others = [group["params"] for group in self.optimizer.param_groups if TAG not in group]
+        return any(id(p) in {id(each) for each in cohort.parameters()} for g in others for p in g)
+
+    def is_watched_by(self, clock) -> bool:
+        """Tell whether the optimizer calls the owner of a clock after its steps."""
+        hooks = self.optimizer._optimizer_step_post_hooks.values()
+        owners = [getattr(hook, "__self__", None) for hook in hooks]
+        return any(getattr(owner, "clock", None) is clock for owner in owners)
+
+    def place_all(self, cohorts: Iterable) -> None:
+        """Place all of a model's cohorts, in this order; forget those that it has no longer."""
+        before, cohorts = list(self.placed), list(cohorts)
+        for cohort, tag in cohorts:
+            self.place(cohort, tag)
+        kept = {id(parameter) for cohort, _ in cohorts for parameter in cohort.parameters()}
+        for parameter in before:
+            if id(parameter) not in kept:
+                self._take_out({id(parameter)})
+                self.placed.pop(parameter)
+                self.optimizer.state.pop(parameter, None)
 
     def place(self, cohort: nn.Module, tag: str) -> None:
         """Put a cohort's parameters into one of the two groups, out of any other."""
         self.remove(cohort)
         self.group(tag)["params"].extend(cohort.parameters())
+        self.placed |= dict.fromkeys(cohort.parameters())
         if tag == YOUNG:
             keep_in_full(cohort)
 
     def remove(self, cohort: nn.Module) -> None:
         """Take a cohort's parameters out of all groups; their state stays."""
-        own = {id(parameter) for parameter in cohort.parameters()}
+        self._take_out({id(parameter) for parameter in cohort.parameters()})
+        for parameter in cohort.parameters():
+            self.placed.pop(parameter, None)
+
+    def _take_out(self, own: set[int]) -> None:
         for group in self.optimizer.param_groups:
             group["params"] = [p for p in group["params"] if id(p) not in own]
-
-    def drop_strangers(self) -> None:
-        """Drop the state of parameters that are in no group: cohorts that a checkpoint replaced."""
-        known = moved_by(self.optimizer)
-        for parameter in [p for p in self.optimizer.state if id(p) not in known]:
-            del self.optimizer.state[parameter]
 
     def forget(self, cohort: nn.Module) -> dict:
         """Drop and return the state of a cohort's parameters, so that their steps count from 0."""

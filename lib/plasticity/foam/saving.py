@@ -57,15 +57,17 @@ def _split(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 def _may_differ(model) -> set[str]:
     """Return the names of what training or growth may have changed in the base."""
-    moved = {name for name, p in model.named_parameters() if p.requires_grad}
-    moved |= {name for name, _ in model.base_model.named_buffers(prefix=BASE.rstrip("."))}
+    base, own = model.base_model, {"prefix": BASE.rstrip("."), "remove_duplicate": False}
+    moved = {name for name, p in base.named_parameters(**own) if p.requires_grad}
+    moved |= {name for name, _ in base.named_buffers(**own)}
     changed = set()  # by events, frozen or not
     for layer in model.layers:
         block = layer.block
         retired = not bool(layer.neurons.active[: block.width].all())
         split = model.growth_config.init == "split" and layer.born
         changed |= {id(p) for p in block.module.parameters() if retired or split}
-    return moved | model.moved_names | {n for n, p in model.named_parameters() if id(p) in changed}
+    moved |= {name for name, p in base.named_parameters(**own) if id(p) in changed}
+    return moved | model.moved_names
 
 
 def save(model, folder) -> None:
@@ -75,7 +77,8 @@ def save(model, folder) -> None:
     ----------
     model : GrowableModel
     folder : path
-        Made if missing. Of a frozen base only the sha256 is written, and its buffers.
+        Made if missing. Of what is as it was in the base only the sha256 is written; trained
+        tensors, buffers, and blocks in which neurons were split or retired are written whole.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,9 +144,7 @@ def load(base_model: nn.Module, folder, model_class):
             f"{record.get('format')!r} and files {sorted(p.name for p in folder.iterdir())}; give "
             "a folder that save_pretrained of this version wrote"
         )
-    missing = sorted(FIELDS - set(record))
-    if missing:
-        raise ValueError(f"{folder / CONFIG_FILE} lacks {missing}; {AGAIN}")
+    growth_log = _check_record(record, folder / CONFIG_FILE)
     tensors = _read_tensors(folder / MODEL_FILE)
     _check_shapes(base_model, tensors, record, folder)
     trained = {p: p.requires_grad for p in base_model.parameters()}
@@ -158,11 +159,24 @@ def load(base_model: nn.Module, folder, model_class):
             parameter.requires_grad_(state)
         raise
     model.moved_names |= {name for name in tensors if name.startswith(BASE)}
-    model.growth_log = [GrowthResult(**entry) for entry in record["growth_log"]]
+    model.growth_log = growth_log
     if config.freeze_mature:  # as `stepping.after_step` leaves them
         for cohort, tag in cohorts_in_order(model):
             cohort.requires_grad_(tag != MATURE)
     return model
+
+
+def _check_record(record: dict, path: Path) -> list[GrowthResult]:
+    """Return the events of a record; raise ValueError unless it has all that is needed."""
+    missing = sorted(FIELDS - set(record))
+    if missing:
+        raise ValueError(f"{path} lacks {missing}; {AGAIN}")
+    try:
+        [int(width) for widths in record["widths"] for width in widths]
+        bytes.fromhex(record["base_sha256"])
+        return [GrowthResult(**entry) for entry in record["growth_log"]]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

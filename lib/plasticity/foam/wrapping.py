@@ -6,22 +6,22 @@ import torch
 from torch import Tensor, nn
 
 from plasticity.foam.configuration import GrowthConfig
-from plasticity.foam.initializers import check_zero, value_and_slope
-from plasticity.foam.layer import GrowableLayer
+from plasticity.foam.feed_forward import FeedForward
+from plasticity.foam.initializers import at_zero, check_zero
 
 
-def check_settings(layer: GrowableLayer, config: GrowthConfig) -> None:
+def check_settings(block: FeedForward, config: GrowthConfig) -> None:
     """Raise ValueError if a block's activation does not allow what is configured."""
     if config.init in ("gradmax", "random", "copy_noise"):
-        check_zero(layer, config.zero)
+        check_zero(block, config.zero)
     name = "reserve_events" if config.reserve_events else "pad_multiple"
-    if layer.block.gate is not None or (name == "pad_multiple" and config.pad_multiple == 1):
+    if block.gate is not None or (name == "pad_multiple" and config.pad_multiple == 1):
         return
-    value, _ = value_and_slope(layer.block.activation, torch.zeros(1))
-    if float(value) != 0:
+    value, _ = at_zero(block)
+    if value != 0:
         raise ValueError(
             f"{name}={getattr(config, name)} leaves room that must stay silent, which needs an "
-            f"activation with f(0) = 0, got {float(value):g}: set reserve_events=0 and "
+            f"activation with f(0) = 0, got {value:g}: set reserve_events=0 and "
             "pad_multiple=1, or use ReLU, GELU, SiLU or tanh"
         )
 
