@@ -233,6 +233,17 @@ def test_what_was_promised_is_looked_for(tmp_path, monkeypatch):
     assert found.verdict == "reproduced" and found.measured.startswith("1 of book/*.md; ")
 
 
+def test_a_variant_that_no_seed_changes_stands_beside_every_seed():
+    ordering = {**DIRECTION, "variant": "pnn - bert", "scale": "laptop"}
+    rows = measured([50, 51, 52], [40])
+    alone = judge(claim(**ordering), {"laptop": rows})
+    beside = judge(claim(**ordering, untrained="bert"), {"laptop": rows})
+    assert (alone.seeds, beside.seeds) == (1, 3)
+    assert beside.mean == pytest.approx(11) and beside.verdict == "reproduced"
+    turned = judge(claim(**ordering, untrained="pnn"), {"laptop": measured([50], [40, 41, 42])})
+    assert turned.mean == pytest.approx(9)
+
+
 def test_a_promised_file_counts_when_recorded_rows_fill_it():
     promised = {"kind": "promise", "rule": "exported", "experiment": "foam_trial", "value": None}
     both = pd.concat(
@@ -348,6 +359,8 @@ def test_every_verdict_is_reachable():
         ({"rule": "sequence"}, "rule 'sequence' needs several values; got 40"),
         ({"reduced": "pnn - bert"}, "`reduced` is for numbers of scale 'paper'"),
         ({"reduced": "pnn", "scale": "paper"}, "'pnn' is no difference"),
+        ({"untrained": "pnn"}, "'pnn' is no difference"),
+        ({**DIRECTION, "untrained": "shared"}, "untrained is 'shared'; allowed: pnn, bert"),
         ({"rule": "shipped"}, "rule 'shipped' needs files"),
         ({"rule": "exported"}, "experiment of rule 'exported' is 'e'; allowed: pnn_evidence"),
     ],

@@ -170,8 +170,19 @@ def _sequence(claim: "Claim", rows: pd.DataFrame) -> Evidence | None:
     return Evidence(outcome, measured, Interval(np.nan, np.nan, np.nan, count), reason)
 
 
+def _for_every_seed(rows: pd.DataFrame, fixed: str, other: str) -> pd.DataFrame:
+    """Return rows in which a variant that no seed changes is there for each seed of another."""
+    own = rows[rows["variant"] == fixed]
+    once = own[own["seed"] == own["seed"].min()]
+    seeds = rows.loc[rows["variant"] == other, "seed"].unique()
+    rest = rows[rows["variant"] != fixed]
+    return pd.concat([rest, *(once.assign(seed=seed) for seed in seeds)], ignore_index=True)
+
+
 def _direction(claim: "Claim", rows: pd.DataFrame) -> Evidence | None:
     a, b = pair(claim.variant)
+    if claim.untrained:
+        rows = _for_every_seed(rows, claim.untrained, b if claim.untrained == a else a)
     place = (claim.split, claim.step)
     first, second = (values_by_seed(rows, claim.metric, name, *place) for name in (a, b))
     if first.index.intersection(second.index).empty:

@@ -76,6 +76,9 @@ class Claim:
     reduced : str
         ``"a - b"``: the ordering behind a number of scale ``paper``, tested where the sources'
         own size has not been run.
+    untrained : str
+        Which variant of a difference no seed changes: measured once, it stands beside every seed
+        of the other.
     deterministic : bool
         True where nothing is random, so that one seed is enough.
     reason : str
@@ -106,6 +109,7 @@ class Claim:
     split: str | tuple[str, ...] | None = None
     step: int | tuple[int, ...] | None = None
     reduced: str = ""
+    untrained: str = ""
     deterministic: bool = False
     reason: str = ""
     files: tuple[str, ...] = ()
@@ -156,6 +160,9 @@ class Claim:
             self._check_pair(self.reduced)
             if self.scale != "paper" or self.rule not in COMPARED:
                 raise self._error("`reduced` is for numbers of scale 'paper' alone")
+        if self.untrained:
+            difference = self.reduced or self.variant
+            self._require("untrained", self.untrained, self._check_pair(difference))
 
     def _require(self, name: str, value: Any, allowed: Iterable[str]):
         if value not in allowed:
@@ -163,7 +170,7 @@ class Claim:
 
     def _check_pair(self, variant: str):
         try:
-            pair(variant)
+            return pair(variant)
         except ValueError as error:
             raise self._error(str(error)) from error
 

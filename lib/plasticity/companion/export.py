@@ -210,8 +210,8 @@ ABLATED = {
 def ablation(rows: pd.DataFrame) -> dict[str, Any]:
     """Return what ``ablation_comparison.json`` holds: growth off and on, side by side.
 
-    Both train the feed-forward blocks on the same skills with the same replay; the baseline is the
-    model that does not grow.
+    Both train the feed-forward blocks on the same skills with the same replay, each at the learning
+    rate that its profile gives it; the baseline is the model that does not grow.
 
     Parameters
     ----------

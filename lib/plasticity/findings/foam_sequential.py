@@ -98,7 +98,8 @@ def sequence(rows: pd.DataFrame, rates: Mapping[str, float]) -> str:
         )
     )
     alike = f"{_only(rows, ALIKE)} This was not set beforehand." if ALIKE in measured(rows) else ""
-    sentences = (_forgetting(rows), only, alike, single, _retired(rows), _best(rows))
+    replacing = (single, _replacement(rows), _retired(rows))
+    sentences = (_forgetting(rows), only, alike, *replacing, _best(rows))
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
@@ -146,8 +147,17 @@ def _single(rows: pd.DataFrame) -> str:
     side = _side(found, "beats", "is beaten by", "neither beats nor is beaten by")
     return (
         f"In a single domain, the first skill alone, V3 {side} full fine-tuning: "
-        f"{interval_cell(found, POINTS)} "
-        "points."
+        f"{interval_cell(found, POINTS)} points."
+    )
+
+
+def _replacement(rows: pd.DataFrame) -> str:
+    if ALIKE not in measured(rows):
+        return ""
+    found = paired_difference(rows, "skill_accuracy", "v3", ALIKE, ORDER[0], 1)
+    return (
+        "What replacement itself adds to that first skill, beside the same growth at the same rate "
+        f"without it: {interval_cell(found, POINTS)} points."
     )
 
 

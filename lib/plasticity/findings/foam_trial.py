@@ -1,7 +1,7 @@
 """What the chapter on the fair trial of growth says, made from the numbers."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -147,6 +147,25 @@ CAPABILITIES = {
     "identity": ("skill_accuracy", "identity"),
     "autonomous work": ("skill_accuracy", "autonomy"),
 }
+
+
+def asked(configs: Sequence) -> str:
+    """Say how many test items each run asks; chapter 12 asks more of fewer arms.
+
+    Parameters
+    ----------
+    configs : sequence of foam_trial.Config
+
+    Returns
+    -------
+    str
+    """
+    most = max(configs, key=lambda config: config.test_items)
+    return (
+        f"Each run is asked {most.test_items} items of a skill and up to {most.probe_items} "
+        "questions of each kind of old knowledge; for the skills alone, of fewer arms, the chapter "
+        "before this one asks more."
+    )
 
 
 def headline(rows: pd.DataFrame, ending: str = "") -> pd.DataFrame:

@@ -275,6 +275,12 @@ def test_costs_say_when_an_arm_has_enough(rows):
     assert slower.loc["LoRA", "tokens to 95 %"] == "by 0 of 3 seeds"
 
 
+def test_a_page_says_how_much_is_asked():
+    configs = profiles.configs("foam_trial", "laptop")
+    most = max(config.test_items for config in configs)
+    assert f"asked {most} items of a skill and up to " in findings.asked(configs)
+
+
 def test_sentences_follow_the_numbers(rows):
     said = conclusions.verdict(rows, RATES)
     assert "is not shown to change what is kept" in said and "reaches the 95 %" in said
@@ -444,6 +450,7 @@ def test_the_chapter_on_sequences_says_what_its_rows_hold():
     alike = rows[rows["variant"] == "grow_only"].assign(variant="grow_only_alike")
     both = sequence_findings.sequence(pd.concat([rows, alike]), rates | {"v3": 0.008})
     assert "Against V3, grow-only, at V3's rate keeps less of the earlier skills" in both
+    assert "replacement itself" in both and "replacement itself" not in said
     assert "grow-only keeps less of the earlier skills" in said and "V3 beats" in said
     assert len(sequence_findings.table(rows, rates)) == len(SEQUENCE)
     labels = {arm: sequence_findings.ARMS[arm] for arm in sequence_findings.measured(rows)}
