@@ -233,6 +233,13 @@ def test_what_was_promised_is_looked_for(tmp_path, monkeypatch):
     assert found.verdict == "reproduced" and found.measured.startswith("1 of book/*.md; ")
 
 
+def test_a_number_that_only_the_interval_reaches_is_marked():
+    near = judge(claim(), {"laptop": measured([39, 40, 41])})
+    wide = judge(claim(), {"laptop": measured([20, 30, 40])})
+    assert near.verdict == wide.verdict == "reproduced"
+    assert not near.reason and wide.reason == "the interval reaches it, the mean does not"
+
+
 def test_a_variant_that_no_seed_changes_stands_beside_every_seed():
     ordering = {**DIRECTION, "variant": "pnn - bert", "scale": "laptop"}
     rows = measured([50, 51, 52], [40])

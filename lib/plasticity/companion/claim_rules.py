@@ -134,8 +134,12 @@ def _number(claim: "Claim", rows: pd.DataFrame) -> Evidence | None:
     if found is None:
         return None
     measured = f"{_interval_text(found)} {metric(claim.metric).unit}"
+    outcome = _compare(claim, found, claim.value)
     reason = "" if np.isfinite(found.mean) else NOT_FINITE
-    return Evidence(_compare(claim, found, claim.value), measured, found, reason)
+    band = (claim.band + 1e-9) * abs(claim.value)
+    if outcome == "holds" and abs(found.mean - claim.value) > band:
+        reason = "the interval reaches it, the mean does not"
+    return Evidence(outcome, measured, found, reason)
 
 
 def _half_width(claim: "Claim", rows: pd.DataFrame) -> Evidence | None:
