@@ -3,7 +3,10 @@
 import torch
 import transformers
 from torch import nn
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainingArguments
 
+from plasticity.foam.callback import GrowthCallback
 from plasticity.foam.configuration import GrowthConfig
 from plasticity.foam.model import get_growable_model
 
@@ -115,3 +118,36 @@ def grow_everywhere(model, count: int = 3, **batches):
 def growth_batch(model):
     """Data to grow for, of the kind that the model takes."""
     return mlp_loss if isinstance(model.base_model, nn.Sequential) else toy_batch()
+
+
+class Sentences(Dataset):
+    def __len__(self):
+        return 32
+
+    def __getitem__(self, number):
+        batch = toy_batch(seed=number, shape=(1, 10))
+        return {name: tensor[0] for name, tensor in batch.items()}
+
+
+def toy_trainer(model, folder, optimizer=None, **changes):
+    settings = {
+        "output_dir": str(folder),
+        "max_steps": 12,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-2,
+        "lr_scheduler_type": "cosine",
+        "logging_steps": 2,
+        "save_steps": 6,
+        "report_to": [],
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "seed": 0,
+    }
+    return Trainer(
+        model,
+        TrainingArguments(**settings | changes),
+        train_dataset=Sentences(),
+        eval_dataset=Sentences(),
+        optimizers=(optimizer, None),
+        callbacks=[GrowthCallback()],
+    )

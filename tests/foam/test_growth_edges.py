@@ -13,38 +13,18 @@ from foam_toys import (
     toy_model,
     toy_optimizer,
     toy_train,
+    toy_trainer,
 )
 from torch import nn
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments
 
 from plasticity.foam import (
     GrowableModel,
-    GrowthCallback,
     GrowthConfig,
     GrowthSkipped,
     OtherBase,
     UnsupportedArchitecture,
     get_growable_model,
 )
-
-
-class Rows(Dataset):
-    def __len__(self):
-        return 12
-
-    def __getitem__(self, number):
-        return {name: tensor[0] for name, tensor in toy_batch(number, (1, 8)).items()}
-
-
-def trainer_for(model, folder, **settings) -> Trainer:
-    arguments = TrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=2, per_device_eval_batch_size=2,
-        use_cpu=True, report_to=[], disable_tqdm=True, learning_rate=1e-2, **settings,
-    )  # fmt: skip
-    return Trainer(
-        model, arguments, train_dataset=Rows(), eval_dataset=Rows(), callbacks=[GrowthCallback()]
-    )
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 30])
@@ -133,7 +113,7 @@ def test_room_must_be_silent(room):
 
 def test_trainer_evaluates_and_keeps_the_best(tmp_path):
     model = toy_growable()
-    trainer = trainer_for(
+    trainer = toy_trainer(
         model, tmp_path, max_steps=4, eval_strategy="steps", save_strategy="steps", eval_steps=2,
         save_steps=2, load_best_model_at_end=True, lr_scheduler_type="reduce_lr_on_plateau",
     )  # fmt: skip
@@ -145,10 +125,10 @@ def test_trainer_evaluates_and_keeps_the_best(tmp_path):
 def test_log_of_events_goes_on_where_training_is_resumed(tmp_path):
     settings = {"save_strategy": "steps", "save_steps": 2}
     first = toy_growable()
-    trainer_for(first, tmp_path, max_steps=2, **settings).train()
+    toy_trainer(first, tmp_path, max_steps=2, **settings).train()
     again = toy_growable()
     again.attach_optimizer(torch.optim.AdamW(again.param_groups(1e-2)))
-    trainer = trainer_for(again, tmp_path, max_steps=4, **settings)
+    trainer = toy_trainer(again, tmp_path, max_steps=4, **settings)
     trainer._load_optimizer_and_scheduler = lambda checkpoint: None  # the first had no groups
     trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert again.growth_log[: len(first.growth_log)] == first.growth_log
@@ -157,7 +137,7 @@ def test_log_of_events_goes_on_where_training_is_resumed(tmp_path):
     path.write_text(path.read_text().replace('"born": ', '"born": 9'))  # of another run
     stranger = toy_growable()
     stranger.attach_optimizer(torch.optim.AdamW(stranger.param_groups(1e-2)))
-    trainer = trainer_for(stranger, tmp_path, max_steps=4, **settings)
+    trainer = toy_trainer(stranger, tmp_path, max_steps=4, **settings)
     trainer._load_optimizer_and_scheduler = lambda checkpoint: None
     trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert len(stranger.growth_log) == int(stranger.clock.events) - len(first.growth_log)

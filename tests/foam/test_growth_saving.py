@@ -20,10 +20,9 @@ from foam_toys import (
     toy_model,
     toy_optimizer,
     toy_train,
+    toy_trainer,
 )
 from safetensors.torch import load_file
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments
 
 from plasticity.foam import (
     GrowableModel,
@@ -233,41 +232,9 @@ def test_copies_are_independent_bug_57():
         assert loss_for(model).item() == before
 
 
-class Sentences(Dataset):
-    def __len__(self):
-        return 32
-
-    def __getitem__(self, number):
-        batch = toy_batch(seed=number, shape=(1, 10))
-        return {name: tensor[0] for name, tensor in batch.items()}
-
-
-def trainer(model, folder, optimizer=None, **changes):
-    settings = {
-        "output_dir": str(folder),
-        "max_steps": 12,
-        "per_device_train_batch_size": 4,
-        "learning_rate": 1e-2,
-        "lr_scheduler_type": "cosine",
-        "logging_steps": 2,
-        "save_steps": 6,
-        "report_to": [],
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "seed": 0,
-    }
-    return Trainer(
-        model,
-        TrainingArguments(**settings | changes),
-        train_dataset=Sentences(),
-        optimizers=(optimizer, None),
-        callbacks=[GrowthCallback()],
-    )
-
-
 def test_trainer_grows_with_its_own_optimizer(tmp_path):
     model = toy_growable(growth_cooldown=3)
-    work = trainer(model, tmp_path, gradient_accumulation_steps=2)
+    work = toy_trainer(model, tmp_path, gradient_accumulation_steps=2)
     work.train()
     assert [result.step for result in model.growth_log] == [3, 6, 9, 12]
     assert work.state.log_history[-2]["born"] > 0
@@ -282,7 +249,7 @@ def test_trainer_resumes_bit_equal(tmp_path):
     def start(folder):
         model = toy_growable(growth_cooldown=3)
         optimizer = torch.optim.AdamW(model.param_groups(1e-2, 0.1))
-        return model, trainer(model, folder, model.attach_optimizer(optimizer))
+        return model, toy_trainer(model, folder, model.attach_optimizer(optimizer))
 
     whole, work = start(tmp_path / "whole")
     work.train()
@@ -296,7 +263,7 @@ def test_callback_says_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="check_every must be"):
         GrowthCallback(check_every=0)
     with pytest.raises(TypeError, match="wrap it with get_growable_model"):
-        trainer(toy_model(), tmp_path).train()
+        toy_trainer(toy_model(), tmp_path).train()
 
 
 def test_configuration_round_trip():

@@ -117,9 +117,14 @@ def _interval(claim: "Claim", rows: pd.DataFrame, split: Any, step: Any) -> Inte
     return _exact(claim, mean_interval(values.to_numpy()))
 
 
+def _band(claim: "Claim", value: float) -> float:
+    """Return how far a measurement may lie from a claimed value, with room for rounding."""
+    return (claim.band + 1e-9) * abs(value)
+
+
 def _compare(claim: "Claim", found: Interval, value: float) -> str:
     """Compare an interval with one claimed value; exact counts are never exceeded."""
-    band = claim.band * abs(value) + 1e-9 * abs(value)
+    band = _band(claim, value)
     if found.low <= value + band and found.high >= value - band:
         return "holds"
     side = metric(claim.metric).better
@@ -136,8 +141,7 @@ def _number(claim: "Claim", rows: pd.DataFrame) -> Evidence | None:
     measured = f"{_interval_text(found)} {metric(claim.metric).unit}"
     outcome = _compare(claim, found, claim.value)
     reason = "" if np.isfinite(found.mean) else NOT_FINITE
-    band = (claim.band + 1e-9) * abs(claim.value)
-    if outcome == "holds" and abs(found.mean - claim.value) > band:
+    if outcome == "holds" and abs(found.mean - claim.value) > _band(claim, claim.value):
         reason = "the interval reaches it, the mean does not"
     return Evidence(outcome, measured, found, reason)
 

@@ -24,6 +24,7 @@ from plasticity.foam.linear_block import (
 )
 from plasticity.foam.neurons import Neurons
 from plasticity.foam.optimizers import MATURE, YOUNG, OptimizerLink, clear_state, shaped_state
+from plasticity.foam.stepping import has_skipped
 from plasticity.foam.triggers import Clock, percentile_threshold
 
 
@@ -288,8 +289,7 @@ class GrowableLinear(nn.Module):
             self._watch_steps()
 
     def _after_step(self, optimizer, arguments, keywords) -> None:
-        skipped = getattr(optimizer, "found_inf", None)
-        if skipped is not None and float(skipped):
+        if has_skipped(optimizer):
             self.norms = {}
         if self.norms:
             self.update_statistics()

@@ -55,11 +55,16 @@ def before_step(model, optimizer) -> None:
         update_statistics(model, 1.0 if scale is None else 1 / float(scale))
 
 
+def has_skipped(optimizer) -> bool:
+    """Tell whether mixed precision left a step out, for gradients that were not finite."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
+
+
 def after_step(model, optimizer) -> None:
     """Count the step, let neurons age, and move those that came of age to the other group."""
     model.counted = False
-    skipped = getattr(optimizer, "found_inf", None)
-    if skipped is not None and float(skipped):
+    if has_skipped(optimizer):
         return
     model.clock.steps += 1
     for layer in model.layers:
