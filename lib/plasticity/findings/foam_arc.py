@@ -154,10 +154,13 @@ def arms(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Texts; changes are points beside the base with 95 % intervals over seeds and items.
+        Texts; changes are points beside the base with 95 % intervals over seeds and items. Minutes
+        are of the seeds that every arm has, which shared one machine.
     """
     lines = {}
-    for variant in measured(rows):
+    seeds = {v: set(rows.loc[rows["variant"].eq(v), "seed"]) for v in measured(rows)}
+    timed = rows[rows["seed"].isin(set.intersection(*seeds.values()))]
+    for variant in seeds:
         line = {}
         for split in SETS:
             for suffix, name in MEASURES.items():
@@ -165,8 +168,9 @@ def arms(rows: pd.DataFrame) -> pd.DataFrame:
                 line[f"{TITLES[split]} {name}"] = interval_cell(found, POINTS)
         for skill in ("tools", "identity", "autonomy"):
             line[f"{skill}, %"] = f"{_one(rows, variant, skill, 'skill_accuracy'):.0f}"
+        line["seeds"] = f"{len(seeds[variant])}"
         line["trained, millions"] = f"{_one(rows, variant, 'trained', 'parameters') / 1e6:.1f}"
-        line["minutes"] = f"{_one(rows, variant, 'train', 'seconds') / 60:.1f}"
+        line["minutes"] = f"{_one(timed, variant, 'train', 'seconds') / 60:.1f}"
         line["peak, GB"] = f"{_one(rows, variant, ALL, 'peak_bytes') / 1e9:.1f}"
         lines[ARMS[variant][0]] = line
     return pd.DataFrame.from_dict(lines, orient="index")

@@ -214,6 +214,13 @@ def test_what_is_said_follows_the_rows(study):
     assert findings.verdict(study[study["variant"].eq("base")]) == "No arm has been measured."
 
 
+def test_times_are_of_the_seeds_that_every_arm_has(study):
+    later = study["seed"].eq(1) & study["metric"].eq("seconds")
+    table = findings.arms(study.assign(value=study["value"].where(~later, 6000.0)))
+    assert table.loc["full fine-tuning", ["seeds", "minutes"]].tolist() == ["2", "1.0"]
+    assert table["seeds"].tolist() == ["2", "1", "1", "1", "1"]
+
+
 def test_figure_has_a_line_for_each_arm(study):
     figure = plots.changes(findings.changes(study), findings.skills(study), findings.TITLES)
     assert len(figure.axes) == 3
