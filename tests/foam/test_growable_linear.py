@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from plasticity.foam import GrowableLinear
+from plasticity.foam import GrowableLinear, GrowthConfig, GrowthSkipped
 
 
 def chain(*sizes: int, **settings):
@@ -48,6 +48,55 @@ def test_newborns_go_on_learning_after_a_state_is_loaded():
     step(network, optimizer)
     after = [block.weight for block in (*first.blocks, *second.blocks)]
     assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("age", [0, 2, 9])
+def test_newborns_and_the_columns_that_read_them_come_of_age_together(age):
+    (first, second), network = chain(4, 8, 2, maturation_age=age)
+    optimizer = first.attach_optimizer(torch.optim.AdamW(network.parameters(), 0.01))
+    step(network, optimizer)
+    first.perform_growth(torch.tensor([0, 5]))
+    for _ in range(4):
+        step(network, optimizer)
+
+    def rates():
+        grown = [p for block in (*first.blocks, *second.blocks) for p in block.parameters()]
+        own = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        return {own[id(p)] for p in grown}
+
+    assert rates() == {0.01 if age < 4 else 0.02}
+    network.load_state_dict(copy.deepcopy(network.state_dict()))
+    assert rates() == {0.01 if age < 4 else 0.02}
+
+
+def test_rows_born_before_there_was_a_reader_have_no_columns_that_come_of_age():
+    layer, reader = GrowableLinear(4, 8, maturation_age=2), GrowableLinear(10, 2)
+    optimizer = layer.attach_optimizer(torch.optim.AdamW([*layer.parameters()], 0.01))
+    with pytest.warns(UserWarning, match="no consumer"):
+        layer.perform_growth(torch.tensor([0, 1]))
+    layer.link(reader)
+    optimizer.add_param_group({"params": [*reader.parameters()]})
+    network = nn.Sequential(layer, nn.Tanh(), reader)
+    step(network, optimizer)
+    layer.perform_growth(torch.tensor([2]))
+
+    def mature():
+        group = next(g for g in optimizer.param_groups if g.get("growth") == "mature")
+        return {id(p) for p in group["params"]}
+
+    step(network, optimizer)
+    assert mature() == {id(p) for p in layer.blocks[0].parameters()}
+    step(network, optimizer)
+    assert id(reader.blocks[0].weight) in mature()
+
+
+def test_copies_that_cannot_be_told_apart_are_not_born():
+    config = GrowthConfig(init="copy_noise", noise=0.0, orthogonalize="newborns")
+    layer, reader = GrowableLinear(4, 8, config=config), GrowableLinear(8, 2)
+    layer.link(reader)
+    with pytest.raises(GrowthSkipped, match="leave nothing of a candidate"):
+        layer.perform_growth(torch.tensor([3, 3]))
+    assert layer.out_features == reader.in_features == 8
 
 
 def test_state_of_other_widths_brings_blocks_that_learn_and_leaves_no_orphans():

@@ -126,7 +126,7 @@ def test_orthogonal_to_rows_that_span_the_space_is_refused_bug_13():
     """The reference's rule at any real size: 8,960 rows in 1,536 dimensions."""
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(32, 8, generator=generator)
-    with pytest.raises(ValueError, match=r"rank 8 of 8.*orthogonalize='newborns'"):
+    with pytest.raises(ValueError, match=r"rank 8 of 8.*orthogonalize='none'"):
         orthogonalize(torch.randn(2, 8, generator=generator), rows)
     model = toy_growable(init="copy_noise", orthogonalize="nearest", nearest_rows=100)
     assert grow_everywhere(model).born == 6  # never more than half of the dimensions
@@ -196,6 +196,22 @@ def test_events_are_drawn_from_their_seed_and_leave_the_global_generator_alone_b
     other.grow({0: torch.arange(4)}, growth_batch=toy_batch())
     same = torch.equal(other.layers[0].cohorts[0].up, states[0]["layers.0.cohorts.0.up"])
     assert same == (init == "split")
+
+
+def test_both_of_a_pair_are_said_to_come_from_the_first_ones_source():
+    model = toy_growable(init="pair", noise=0.0)
+    entry = model.grow({0: torch.tensor([3, 7, 5, 2])}).layers[model.layers[0].block.name]
+    assert entry["sources"] == [3, 3, 5, 5]
+    layer = model.layers[0]
+    assert layer.neurons.source[-4:].tolist() == [3, 3, 5, 5]
+    assert torch.equal(layer.cohorts[0].up, layer.rows("up")[[3, 3, 5, 5]])
+
+
+def test_copies_that_cannot_be_told_apart_are_not_born():
+    model = toy_growable(init="copy_noise", noise=0.0, orthogonalize="newborns")
+    with pytest.raises(GrowthSkipped, match="orthogonalize='none', more noise"):
+        model.grow({0: torch.tensor([3, 3])})
+    assert model.born == 0
 
 
 def test_generators_of_layers_and_events_differ():

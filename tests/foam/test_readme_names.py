@@ -100,8 +100,9 @@ def test_layer_moves_newborns_to_the_mature_group():
     young = next(g for g in optimizer.param_groups if g.get("growth") == "young")
     mature = next(g for g in optimizer.param_groups if g.get("growth") == "mature")
     assert young["lr"] == 2 * mature["lr"]
-    assert id(layer.blocks[0].weight) in {id(p) for p in mature["params"]}
-    assert id(layer.blocks[1].weight) in {id(p) for p in young["params"]}
+    for old, new in (layer.blocks, reader.blocks):  # rows here, the columns that read them there
+        assert id(old.weight) in {id(p) for p in mature["params"]}
+        assert id(new.weight) in {id(p) for p in young["params"]}
 
 
 def test_layer_needs_no_call_to_see_that_steps_were_made():

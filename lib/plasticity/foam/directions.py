@@ -89,9 +89,28 @@ def orthogonalize(candidates: Tensor, rows: Tensor) -> Tensor:
         raise ValueError(
             f"the rows to be orthogonal to (rank {len(basis)} of {rows.shape[1]}) leave nothing of "
             f"a candidate (share {float(share.min()):.1e} of its norm, at least 1e-5 needed); use "
-            "orthogonalize='newborns', or fewer nearest_rows"
+            "orthogonalize='none', more noise, other sources, or fewer nearest_rows"
         )
     return (unit_rows(rest) * exact.norm(dim=1, keepdim=True)).to(candidates.dtype)
+
+
+def apart(rows: Tensor) -> Tensor:
+    """Return rows, each orthogonal to those before it as far as there is room, norms kept.
+
+    Raises
+    ------
+    ValueError
+        If one of them lies in the span of those before it.
+
+    Examples
+    --------
+    >>> apart(torch.tensor([[2.0, 0.0], [3.0, 4.0]])).tolist()
+    [[2.0, 0.0], [0.0, 5.0]]
+    """
+    rows = rows.clone()
+    for number in range(1, min(rows.shape)):
+        rows[number] = orthogonalize(rows[number : number + 1], rows[:number])[0]
+    return rows
 
 
 def in_order(rows: Tensor) -> Tensor:

@@ -173,6 +173,8 @@ class GrowthEvent:
             replay = activations(self.model, self.replay)
         for plan in self.plans:
             layer = self.model.layers[plan.number]
+            if self.config.init == "pair":  # both of two start from the first one's source
+                plan.sources = plan.sources[torch.arange(len(plan.sources)) // 2 * 2]
             if self.config.enable_replacement:
                 plan.retired = replaceable(layer, len(plan.sources), replay[plan.number])
                 plan.retired = plan.retired[~torch.isin(plan.retired, plan.sources)]

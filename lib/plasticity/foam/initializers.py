@@ -24,6 +24,7 @@ from torch import Tensor
 
 from plasticity.foam.configuration import GrowthConfig
 from plasticity.foam.directions import (
+    apart,
     in_order,
     orthogonalize,
     row_space,
@@ -228,14 +229,12 @@ class _Start:
 
 def _contrastive(start: _Start, rows: Tensor) -> Tensor:
     """Make copied rows orthogonal to each other, and to similar rows if so configured."""
-    if start.layer.config.orthogonalize == "nearest":
-        try:
+    try:
+        if start.layer.config.orthogonalize == "nearest":
             rows = orthogonalize(rows, start.nearest())
-        except ValueError as error:
-            raise GrowthSkipped(str(error)) from error
-    for number in range(1, min(len(rows), rows.shape[1])):
-        rows[number] = orthogonalize(rows[number : number + 1], rows[:number])[0]
-    return rows
+        return apart(rows)
+    except ValueError as error:
+        raise GrowthSkipped(str(error)) from error
 
 
 def _usable(pairs, reduce) -> tuple[Tensor, Tensor]:

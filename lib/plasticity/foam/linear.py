@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plasticity.foam.configuration import GrowthConfig, reference_config
-from plasticity.foam.directions import orthogonalize, singular_directions, unit_rows
+from plasticity.foam.directions import apart, singular_directions, unit_rows
 from plasticity.foam.dormancy import LARGEST_SHARE
 from plasticity.foam.events import GrowthResult, generator_for
 from plasticity.foam.initializers import GrowthSkipped
@@ -17,6 +17,7 @@ from plasticity.foam.linear_block import (
     ROWS,
     Block,
     blocks_in,
+    born_together,
     check_supported,
     newest,
     place_loaded,
@@ -193,19 +194,17 @@ class GrowableLinear(nn.Module):
         pair = [t.detach().reshape(-1, t.shape[-1]).float() for t in (inputs, gradient)]
         self.tape = [*self.tape[-3:], tuple(each[-self.config.growth_tokens :] for each in pair)]
 
-    def _row_parameters(self):
-        """Yield the parameters that hold rows, with the number of their first output."""
-        yield 0, self.weight
-        start = self.weight.shape[0]
-        for block in self.blocks:
-            if block.kind == ROWS:
-                yield start, block.weight
-                start += block.weight.shape[0]
+    def _row_holders(self):
+        """Yield this layer and its blocks of rows, each with the number of its first output."""
+        start = 0
+        for holder in (self, *(block for block in self.blocks if block.kind == ROWS)):
+            yield start, holder
+            start += holder.weight.shape[0]
 
     def _watch(self) -> None:
-        for start, parameter in self._row_parameters():
-            if parameter.requires_grad and not parameter._post_accumulate_grad_hooks:
-                parameter.register_post_accumulate_grad_hook(partial(self._note, start))
+        for start, holder in self._row_holders():
+            if holder.weight.requires_grad and not holder.weight._post_accumulate_grad_hooks:
+                holder.weight.register_post_accumulate_grad_hook(partial(self._note, start))
 
     def _note(self, start: int, parameter: nn.Parameter) -> None:
         self.norms[start] = parameter.grad.detach().float().norm(dim=1)
@@ -234,10 +233,9 @@ class GrowableLinear(nn.Module):
             self._promote()
 
     def _promote(self) -> None:
-        starts = {id(parameter): start for start, parameter in self._row_parameters()}
-        for block in self.blocks:
-            start = starts.get(id(block.weight))
-            if start is not None and int(self.neurons.age[start]) == self.config.maturation_age:
+        adult = max(1, self.config.maturation_age)
+        for age, blocks in born_together(self):
+            for block in blocks if age == adult else ():
                 self.optimizer_link.place(block, MATURE)
 
     def link(self, consumer: "GrowableLinear") -> None:
@@ -336,7 +334,7 @@ class GrowableLinear(nn.Module):
         ValueError
             If a source is not an output, or the optimizer keeps what cannot be cleared for one.
         GrowthSkipped
-            If newborns would not be finite. Nothing is changed then, in either case.
+            If newborns would not be finite, or not differ. Nothing is changed then, in any case.
         """
         sources = torch.as_tensor(source_indices, device=self.weight.device).reshape(-1)
         if not len(sources) or not bool(((sources >= 0) & (sources < self.out_features)).all()):
@@ -412,8 +410,10 @@ class GrowableLinear(nn.Module):
             return unit_rows(noise) * scale * self.config.init_scale, "random"
         rows = rows + self.config.noise * rows.std(dim=1, keepdim=True) * noise
         if self.config.orthogonalize != "none":
-            for number in range(1, min(len(rows), rows.shape[1])):
-                rows[number] = orthogonalize(rows[number : number + 1], rows[:number])[0]
+            try:
+                rows = apart(rows)
+            except ValueError as error:
+                raise GrowthSkipped(str(error)) from error
         return rows, "copy_noise"
 
     def _dormant(self, most: int) -> Tensor:
@@ -443,24 +443,16 @@ class GrowableLinear(nn.Module):
 
     def _entries(self, outputs: Tensor):
         """Yield every parameter that holds a part of some outputs, with the index of that part."""
-        for start, parameter in (*self._row_parameters(), *self._biases()):
-            yield (
-                parameter,
-                outputs[(outputs >= start) & (outputs < start + len(parameter))] - start,
-            )
+        for start, holder in self._row_holders():
+            last = start + len(holder.weight)
+            own = outputs[(outputs >= start) & (outputs < last)] - start
+            yield from ((p, own) for p in (holder.weight, holder.bias) if p is not None)
         first = 0
         for columns in self.consumer._column_parameters():
             last = first + columns.shape[1]
             own = outputs[(outputs >= first) & (outputs < last)] - first
             yield columns, (slice(None), own)
             first = last
-
-    def _biases(self):
-        start = 0
-        for holder in (self, *(b for b in self.blocks if b.kind == ROWS)):
-            if holder.bias is not None:
-                yield start, holder.bias
-            start += holder.weight.shape[0]
 
     def _column_parameters(self):
         """Yield the parameters that hold the columns of inputs, in order, rows born later last."""

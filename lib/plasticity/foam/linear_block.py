@@ -1,5 +1,7 @@
 """What a `GrowableLinear` gains, and what it can be configured for."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -75,6 +77,23 @@ def rebuild(layer, wanted: list[tuple[str, tuple[int, int]]]) -> None:
     layer.tape, layer.norms = [], {}
 
 
+def born_together(layer) -> Iterator[tuple[int, list[Block]]]:
+    """Yield the age of each block of rows in turn, and what comes of age with it.
+
+    That is the block itself, and the columns that the consumer gained for it: rows that were born
+    before there was a consumer have none.
+    """
+    rows = [block for block in layer.blocks if block.kind == ROWS]
+    reader = () if layer.consumer is None else layer.consumer.blocks
+    columns = [block for block in reader if block.kind == COLUMNS]
+    unread = len(rows) - len(columns)
+    first = layer.weight.shape[0]
+    for number, block in enumerate(rows):
+        together = [block] if number < unread else [block, columns[number - unread]]
+        yield int(layer.neurons.age[first]), together
+        first += block.weight.shape[0]
+
+
 def place_loaded(layer, keys) -> None:
     """Put blocks that were built for a checkpoint into the optimizer, in the order of birth.
 
@@ -82,13 +101,12 @@ def place_loaded(layer, keys) -> None:
     """
     while layer.producer is not None:
         layer = layer.producer
-    found = []
+    found, adults = [], set()
     while layer is not None:
-        starts = {id(parameter): start for start, parameter in layer._row_parameters()}
+        for age, blocks in born_together(layer):
+            adults |= {block for block in blocks if age >= layer.config.maturation_age}
         for block in layer.blocks:
-            link, start = layer._link_of(block), starts.get(id(block.weight))
-            age = -1 if start is None else int(layer.neurons.age[start])
-            tag = MATURE if age >= layer.config.maturation_age else YOUNG
+            link, tag = layer._link_of(block), MATURE if block in adults else YOUNG
             if link is not None and not link.has_elsewhere(block):
                 found.append((int(block.order), block, link, tag))
         layer = layer.consumer

@@ -58,15 +58,16 @@ def _split(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 def _may_differ(model) -> set[str]:
     """Return the names of what training or growth may have changed in the base."""
     base, own = model.base_model, {"prefix": BASE.rstrip("."), "remove_duplicate": False}
-    moved = {name for name, p in base.named_parameters(**own) if p.requires_grad}
-    moved |= {name for name, _ in base.named_buffers(**own)}
     changed = set()  # by events, frozen or not
     for layer in model.layers:
         block = layer.block
         retired = not bool(layer.neurons.active[: block.width].all())
         split = model.growth_config.init == "split" and layer.born
         changed |= {id(p) for p in block.module.parameters() if retired or split}
-    moved |= {name for name, p in base.named_parameters(**own) if id(p) in changed}
+    moved = {name for name, _ in base.named_buffers(**own)}
+    for name, parameter in base.named_parameters(**own):
+        if parameter.requires_grad or id(parameter) in changed:
+            moved.add(name)
     return moved | model.moved_names
 
 
