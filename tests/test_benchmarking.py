@@ -1,7 +1,9 @@
 """Seconds and bytes: who is timed when, and how much memory a piece of work takes."""
 
+import math
 import multiprocessing
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,3 +37,37 @@ def test_the_peak_of_a_piece_of_work_is_what_it_held(megabytes):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found = pool.apply(growth_after_freeing, (megabytes,))
     assert found == pytest.approx(megabytes * MEGABYTES, abs=4 * MEGABYTES)
+
+
+def peaks_after(megabytes: int) -> list[float]:
+    found = [benchmarking.peak_memory()]
+    np.ones(int(megabytes * MEGABYTES) // 8).sum()
+    found.append(benchmarking.peak_memory())
+    benchmarking.forget_peak()
+    return [*found, benchmarking.peak_memory()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
+def test_a_process_inherits_no_peak_and_forgets_its_own():
+    held = np.ones(int(400 * MEGABYTES) // 8)  # by the parent
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        before, working, after = pool.apply(peaks_after, (200,))
+    assert held.nbytes > before
+    assert working > before + 150 * MEGABYTES > after + 100 * MEGABYTES
+
+
+def test_peaks_of_a_gpu_are_forgotten_too(monkeypatch):
+    calls = []
+    cuda = SimpleNamespace(
+        is_available=lambda: True, reset_peak_memory_stats=lambda: calls.append(1)
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    benchmarking.forget_peak()
+    assert calls == [1]
+
+
+def test_growth_of_memory_is_unknown_where_nothing_says(monkeypatch, tmp_path):
+    monkeypatch.setattr(benchmarking, "ACCOUNT", tmp_path / "nothing")
+    assert not benchmarking.forget_peak()
+    assert math.isnan(benchmarking.peak_memory())
+    assert math.isnan(benchmarking.memory_growth(lambda: None))

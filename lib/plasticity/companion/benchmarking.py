@@ -1,6 +1,7 @@
 """Seconds and bytes of a piece of work."""
 
 import ctypes
+import gc
 import math
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 
 SECONDS_OF_WARM_UP = 1.0
+ACCOUNT = Path("/proc/self")  # where Linux says how much memory a process has
 M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 2**16  # of malloc.h, and bytes
 
 
@@ -84,17 +86,48 @@ def memory_growth(work: Callable[[], object]) -> float:
     >>> memory_growth(lambda: None) < 1e9 or sys.platform != "linux"
     True
     """
-    account, allocator = Path("/proc/self"), ctypes.CDLL(None)
+    allocator = ctypes.CDLL(None)
     if hasattr(allocator, "mallopt"):  # glibc
         allocator.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
         allocator.malloc_trim(0)
-    try:
-        (account / "clear_refs").write_text("5", encoding="utf-8")  # forgets the peak until now
-    except OSError:
-        work()
-        return math.nan
+    forgotten = forget_peak()
     before = psutil.Process().memory_info().rss
     work()
-    lines = (account / "status").read_text(encoding="utf-8").splitlines()
-    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    return 1024.0 * peak - before
+    return peak_memory() - before if forgotten else math.nan
+
+
+def forget_peak() -> bool:
+    """Let the peaks of memory, of this process and of its GPU, count from here.
+
+    Returns
+    -------
+    bool
+        Whether this process's does: it takes a Linux that lets itself be told.
+
+    Examples
+    --------
+    >>> forget_peak() or sys.platform != "linux"
+    True
+    """
+    gc.collect()  # models with hooks are cycles, and would be counted until then
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        (ACCOUNT / "clear_refs").write_text("5", encoding="utf-8")
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory() -> float:
+    """Return the most resident memory of this process since `forget_peak`, in bytes.
+
+    Not what `resource` tells: a process inherits that from the one that started it. Where there is
+    no Linux to ask, nan.
+    """
+    try:
+        lines = (ACCOUNT / "status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return math.nan
+    return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

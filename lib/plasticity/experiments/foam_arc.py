@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 from plasticity.companion import datasets as data
 from plasticity.companion import metrics
 from plasticity.companion import models as weights
+from plasticity.companion.benchmarking import forget_peak, peak_memory
 from plasticity.companion.configuration import (
     ExperimentConfig,
     Runtime,
@@ -118,7 +118,7 @@ def _measured(config: Config, seed: int, runtime: Runtime) -> pd.DataFrame:
     from plasticity.foam.trial.world import build_world
 
     check_choice("arm", config.arm, ARMS)
-    _forget_peak()
+    forget_peak()
     model, tokenizer = _loaded(config, runtime)
     world = build_world()
     begun = time.perf_counter()
@@ -236,19 +236,11 @@ def _cost_rows(learnt: "Learnt", base) -> list[tuple]:
     ]
 
 
-def _forget_peak() -> None:
-    """Let the peak of this process's memory count from here, where Linux allows it."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_bytes(model) -> int:
+def _peak_bytes(model) -> float:
     """Return the most memory that was held: the accelerator's, or this process's."""
     import torch
 
-    if model.device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return torch.cuda.max_memory_allocated() if model.device.type == "cuda" else peak_memory()
 
 
 def _source_rows() -> pd.DataFrame:
