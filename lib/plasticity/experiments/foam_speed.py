@@ -28,7 +28,7 @@ from plasticity.companion.configuration import (
 from plasticity.experiments import foam_base, foam_trial
 from plasticity.foam.trial import arms
 
-ARMS = ("plain", "wrapped", "grown")
+ARMS = ("plain", "wrapped", "grown", "grown_by_events")
 BASE = "unsaturated"  # learns where memory is measured
 
 
@@ -40,12 +40,12 @@ class Config(ExperimentConfig):
     intermediate_size: int = setting(1536, "their neurons")
     layers: int = setting(4, "blocks in a row")
     tokens: int = setting(512, "tokens of a pass")
-    added_share: float = setting(0.02, "neurons added in the grown arm, relative to the width")
+    added_share: float = setting(0.02, "neurons added in the grown arms, relative to the width")
     repeats: int = setting(30, "how often each time is taken, in turns")
     event_hidden_size: int = setting(1536, "inputs of the block of an event (Qwen2.5-1.5B's)")
     event_intermediate_size: int = setting(8960, "its neurons")
     event_tokens: int = setting(4096, "tokens that GradMax looks at")
-    newborns: int = setting(10, "newborns of an event")
+    newborns: int = setting(10, "newborns of an event, in a layer")
     events: int = setting(3, "events timed")
     memory_arms: str = setting(
         ",".join(name for name in arms.ARMS if name != "base"),
@@ -127,7 +127,11 @@ def _inputs(tokens: int, size: int, seed: int):
 
 
 def _pass_rows(config: Config, seed: int) -> Iterator[tuple]:
-    """Time forward and backward of plain, wrapped and grown blocks, in turns."""
+    """Time forward and backward of plain, wrapped and grown blocks, in turns.
+
+    What is added is born at once, or a few neurons an event: each event's have products of their
+    own.
+    """
     import torch
 
     from plasticity.foam import GrowthConfig, get_growable_model
@@ -138,7 +142,9 @@ def _pass_rows(config: Config, seed: int) -> Iterator[tuple]:
     for name in ARMS[1:]:
         models[name] = get_growable_model(copy.deepcopy(plain), settings)
     added = max(1, round(config.added_share * config.intermediate_size))
-    models["grown"].grow({n: torch.arange(added) for n in range(config.layers)})
+    for name, most in (("grown", added), ("grown_by_events", config.newborns)):
+        for sources in torch.arange(added).split(most):
+            models[name].grow(dict.fromkeys(range(config.layers), sources))
     inputs = _inputs(config.tokens, config.hidden_size, seed)
     works = {name: _pass(model, inputs) for name, model in models.items()}
     for repeat, times in enumerate(in_turns(works, config.repeats)):

@@ -1,7 +1,5 @@
 """What the chapter on ARC says, made from the numbers."""
 
-import math
-
 import numpy as np
 import pandas as pd
 
@@ -13,8 +11,9 @@ from plasticity.experiments.foam_arc import (
     BASE,
     SETS,
     SOURCE,
-    SOURCE_FIGURES,
     SOURCE_ITEMS,
+    source_figures,
+    unpaired_change,
 )
 
 TITLES = {"arc_easy": "ARC-Easy", "arc_challenge": "ARC-Challenge"}
@@ -95,15 +94,15 @@ def unseen(accuracy_percent: float, items: int = SOURCE_ITEMS) -> float:
     >>> round(unseen(77.5), 1)
     8.2
     """
-    return 1.96 * math.sqrt(2 * accuracy_percent * (100 - accuracy_percent) / items)
+    return unpaired_change(accuracy_percent, accuracy_percent, items).high
 
 
 def changes(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what `plots.foam_arc.changes` draws: each arm's change of each test set."""
-    lines = []
+    lines, figures = [], source_figures()
     for split in SETS:
         base = _one(rows, BASE, split, f"accuracy{QUOTED[split]}")
-        before, after = SOURCE_FIGURES[split]
+        before, after = figures[split]
         for variant in measured(rows):
             arm, family = ARMS[variant]
             found = change(rows, variant, split, QUOTED[split])
@@ -227,7 +226,7 @@ def verdict(rows: pd.DataFrame) -> str:
 def source(rows: pd.DataFrame) -> str:
     """Say in Markdown what the source's own figures can show."""
     parts = []
-    for split, (before, after) in SOURCE_FIGURES.items():
+    for split, (before, after) in source_figures().items():
         wanted = rows["variant"].eq(SOURCE) & rows["split"].eq(split)
         found = rows[wanted].groupby("metric")["value"].first()
         bounds = (found[f"accuracy_change{end}"] for end in ("", "_low", "_high"))

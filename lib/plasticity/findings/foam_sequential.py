@@ -69,12 +69,17 @@ def table(rows: pd.DataFrame, rates: Mapping[str, float]) -> pd.DataFrame:
             line[title] = ABSENT
             if key in found.index:
                 line[title] = cell(*found.loc[key, ["mean", "low", "high"]], form)
-        born = rows[(rows["variant"] == arm) & (rows["metric"] == "neurons")]
-        means = born.groupby(["split", "seed"])["value"].sum().groupby("split").mean()
-        line["born"] = f"{means.get('born', 0):.0f}"
-        line["retired"] = f"{means.get('replaced', 0):.0f}"
+        neurons = _neurons(rows, arm)
+        line["born"] = f"{neurons.get('born', 0):.0f}"
+        line["retired"] = f"{neurons.get('replaced', 0):.0f}"
         lines[ARMS[arm]] = line
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _neurons(rows: pd.DataFrame, arm: str) -> pd.Series:
+    """Return how many neurons an arm bore and replaced in all skills, means over seeds."""
+    own = rows[(rows["variant"] == arm) & (rows["metric"] == "neurons")]
+    return own.groupby(["split", "seed"])["value"].sum().groupby("split").mean()
 
 
 def sequence(rows: pd.DataFrame, rates: Mapping[str, float]) -> str:
@@ -162,8 +167,7 @@ def _replacement(rows: pd.DataFrame) -> str:
 
 
 def _retired(rows: pd.DataFrame) -> str:
-    own = rows[(rows["variant"] == "v3") & (rows["metric"] == "neurons")]
-    totals = own.groupby(["split", "seed"])["value"].sum().groupby("split").mean()
+    totals = _neurons(rows, "v3")
     return (
         f"V3 retired {totals['replaced']:.1f} neurons for {totals['born']:.0f} newborns, as means "
         "over seeds: few neurons behind a SiLU are dormant."

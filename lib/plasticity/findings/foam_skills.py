@@ -9,7 +9,9 @@ from scipy import stats
 from plasticity.companion import claims
 from plasticity.companion.statistics import Interval, mean_interval, values_by_seed
 from plasticity.companion.tables import ABSENT, cell
+from plasticity.experiments.foam_arc import SOURCE_ITEMS, source_figures, unpaired_change
 from plasticity.experiments.foam_skills import CLAIMS
+from plasticity.findings.foam_arc import TITLES
 
 ARMS = {
     "base": "base",
@@ -26,8 +28,6 @@ QUESTIONS = {
     "identity leakage": "identity not asked for, not mentioned",
     "autonomy goals": "work by a plan",
 }
-ARC = {"ARC-Easy": "foam-arc-easy", "ARC-Challenge": "foam-arc-challenge"}
-ARC_ITEMS = 200  # the README's figures are all multiples of half a percent
 ACQUIRED = 95.0  # percent that plain fine-tuning must reach for the skills to be learnable
 ALPHA = 0.05
 
@@ -126,16 +126,14 @@ def arc() -> pd.DataFrame:
         Columns test, when (before, after or change), mean, low, high, in percent or points. The
         change is unpaired: which items were right is not published.
     """
-    known, lines = {claim.id: claim for claim in claims.load()}, []
-    for test, name in ARC.items():
-        before, after = known[name].base, known[name].value
-        for when, share in (("before", before), ("after", after)):
-            found = exact_interval(share / 100 * ARC_ITEMS, ARC_ITEMS)
-            lines.append((test, when, found.mean, found.low, found.high))
-        variance = sum(share * (100 - share) for share in (before, after)) / ARC_ITEMS
-        half = stats.norm.ppf(1 - ALPHA / 2) * math.sqrt(variance)
-        change = after - before
-        lines.append((test, "change", change, change - half, change + half))
+    lines = []
+    for name, pair in source_figures().items():
+        intervals = {
+            when: exact_interval(share / 100 * SOURCE_ITEMS, SOURCE_ITEMS)
+            for when, share in zip(("before", "after"), pair, strict=True)
+        }
+        intervals["change"] = unpaired_change(*pair)
+        lines += [(TITLES[name], w, i.mean, i.low, i.high) for w, i in intervals.items()]
     return pd.DataFrame(lines, columns=["test", "when", "mean", "low", "high"])
 
 
@@ -322,7 +320,8 @@ def _arc() -> str:
     open_ = all(own.low < 0 < own.high for own in change.itertuples())
     verdict = "neither is told apart from no change" if open_ else "not all include no change"
     return (
-        f"All its ARC figures are multiples of half a percent, so they rest on about {ARC_ITEMS} "
-        f'questions: {"; ".join(parts)}; {verdict}. "Only {-change["mean"].iloc[0]:.1f}" is the '
-        f"smaller of the two drops."
+        "All its ARC figures are multiples of half a percent, so they rest on about "
+        f"{SOURCE_ITEMS} questions: {'; '.join(parts)}; {verdict}. "
+        f'"Only {-change["mean"].iloc[0]:.1f}" is the '
+        "smaller of the two drops."
     )

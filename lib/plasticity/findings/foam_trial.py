@@ -164,7 +164,8 @@ def asked(configs: Sequence) -> str:
     return (
         f"Each run is asked {most.test_items} items of a skill and up to {most.probe_items} "
         "questions of each kind of old knowledge; for the skills alone, of fewer arms, the chapter "
-        "before this one asks more."
+        "before this one asks more. There, questions on identity that ask for something else are "
+        "counted apart; here they are part of the skill, and the base answers many of them."
     )
 
 

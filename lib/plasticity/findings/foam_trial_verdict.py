@@ -204,11 +204,14 @@ def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str)
     answers = "keeps more than", "keeps less than", "is not shown to keep more than"
     more = _answer(change.low, change.high, *answers)
     sides = [interval(rows, "retention", arm, "unreplayed").mean for arm in (grown, lora)]
+    beside = interval_cell(_acquired(rows, lora, plain))
     return [
         f"Without old data, {names[0]} acquires {interval_cell(share)} % of what full fine-tuning "
         f"does and so {reached} the {SHARE:.0f} % set as the goal.",
         f"It {more} {names[1]}, of as many parameters: {sides[0]:.1f} % of the base's facts "
-        f"against {sides[1]:.1f} %; of all facts asked, {interval_cell(change, POINTS)} points.",
+        f"against {sides[1]:.1f} %; of all facts asked, {interval_cell(change, POINTS)} points. "
+        f"{names[1]} acquires {beside} %: who learns more forgets more, and the trials of both show "
+        "how far that goes at other rates.",
     ]
 
 

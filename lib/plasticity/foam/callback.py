@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 
 from transformers import TrainerCallback
@@ -20,6 +21,9 @@ class GrowthCallback(TrainerCallback):
 
         optimizer = model.attach_optimizer(torch.optim.AdamW(model.param_groups(lr)))
         Trainer(model, ..., optimizers=(optimizer, None), callbacks=[GrowthCallback()])
+
+    The plateau trigger sees the losses that the trainer logs, so its window counts those: set
+    `logging_steps=1` for one of optimizer steps.
 
     The trainer clips gradients before anyone can look at them: with `max_grad_norm`, pressure is
     that of clipped gradients, whose ranking inside a step is the same.
@@ -49,6 +53,13 @@ class GrowthCallback(TrainerCallback):
             raise TypeError(
                 f"GrowthCallback needs a GrowableModel, got {type(model).__name__}; wrap it with "
                 "get_growable_model before it is given to the Trainer"
+            )
+        if model.growth_config.trigger == "plateau" and args.logging_steps != 1:
+            warnings.warn(
+                f"trigger='plateau' sees the logged losses alone, one in logging_steps="
+                f"{args.logging_steps:g}: its window of {model.growth_config.plateau_window} fills "
+                "so much later; set logging_steps=1, or a smaller plateau_window",
+                stacklevel=2,
             )
         if model.link is None or model.link.optimizer is not getattr(
             optimizer, "optimizer", optimizer
@@ -93,8 +104,13 @@ def _earlier_events(model: GrowableModel, args, state) -> list[GrowthResult]:
     born = sum(int((layer.neurons.birth >= 0).sum()) for layer in model.layers)
     for path in (folder / LOG_FILE for folder in folders):
         if path.exists():
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            log = [GrowthResult(**entry) for entry in entries]
+            try:
+                entries = json.loads(path.read_text(encoding="utf-8"))
+                log = [GrowthResult(**entry) for entry in entries]
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{path} is damaged ({error}); delete it to resume without the earlier events"
+                ) from error
             if len(log) == int(model.clock.events) and sum(each.born for each in log) == born:
                 return log
     return []

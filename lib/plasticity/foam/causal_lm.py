@@ -23,13 +23,19 @@ class GrowableCausalLM(GrowableModel):
     enable_growth : bool
         False: the same model and the same loop, in which nothing is born.
     enable_replacement : bool
-        The reference's V3: dormant neurons give their place to newborns.
+        The reference's V3: dormant neurons give their place to newborns. How far that may raise the
+        loss (`max_prune_jump`) is looked at where `check_and_grow` is given a `growth_batch`.
     freeze_attention : bool
         Train the feed-forward blocks only.
     config : GrowthConfig, optional
         Instead of all other settings.
     **settings
         Fields of `GrowthConfig`.
+
+    Raises
+    ------
+    ValueError
+        If both a config and settings are given, or a setting is outside its range.
 
     Examples
     --------
@@ -55,8 +61,11 @@ class GrowableCausalLM(GrowableModel):
         if config is None:
             settings.setdefault("train_base", "ffn" if freeze_attention else "all")
             config = reference_config(enable_replacement=enable_replacement, **settings)
-        elif settings:
-            raise ValueError(f"give either config or the settings {sorted(settings)}, not both")
+        elif settings or enable_replacement or not freeze_attention:
+            given = {"enable_replacement": enable_replacement, "freeze_attention": freeze_attention}
+            raise ValueError(
+                f"give either config or settings, not both; got {given | settings} beside a config"
+            )
         super().__init__(_loaded(model_name_or_model), config)
         self.enable_growth = enable_growth
 

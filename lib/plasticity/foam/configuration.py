@@ -45,6 +45,7 @@ RANGES = {
     "protect_quantile": (0.0, 1.0, True, True),
     "max_prune_jump": (0.0, float("inf"), True, False),
 }
+SWITCHES = ("freeze_mature", "enable_replacement", "protect_base")
 
 
 def check_range(name: str, value, low, high, with_low=True, with_high=False) -> None:
@@ -141,9 +142,11 @@ class GrowthConfig:
     protect_base : bool
         Retire newborns only, never neurons of the base.
     protect_quantile : float
-        In [0, 1]: neurons whose utility on a replay batch is above this quantile stay.
+        In [0, 1]: neurons whose utility on a replay batch is above this quantile stay. Without a
+        `replay_batch`, nothing is known of old data.
     max_prune_jump : float
-        An event whose retirements raise the loss by more than this is undone.
+        An event whose retirements raise the loss by more than this is undone. The loss is that on
+        the `growth_batch` given to `check_and_grow`; without one it is not looked at.
     pad_multiple : int
         Round a cohort's width up to a multiple; what is added is inert.
     growth_tokens : int
@@ -211,6 +214,9 @@ class GrowthConfig:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         for name, least in AT_LEAST.items():
             self._check_whole(name, least)
+        for name in SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if self.max_growth_per_layer is not None:
             self._check_whole("max_growth_per_layer", 1)
         for name, (low, high, with_low, with_high) in RANGES.items():

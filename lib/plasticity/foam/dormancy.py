@@ -76,7 +76,7 @@ def utility(layer: GrowableLayer, means: tuple[Tensor, Tensor] | None = None) ->
     down = layer.rows("down").float()
     if layer.config.dormancy == "wanda":
         return wanda(square, down.norm(dim=1))
-    names = ["up"] if layer.block.gate is None else ["gate", "up"]
+    names = layer.block.row_parts
     rows = sum(layer.rows(name).float().abs().sum(1) for name in names)
     return continual_backprop(absolute, down.abs().sum(1), rows)
 

@@ -97,11 +97,39 @@ def generator_for(seed: int, event: int, layer: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def check_sources(layers: nn.ModuleList, number: int, rows: Tensor, init: str) -> None:
-    """Raise ValueError unless newborns of a layer may start from these neurons."""
-    if not 0 <= number < len(layers):
-        raise ValueError(f"sources name layer {number}, of [0, {len(layers)})")
-    neurons = layers[number].neurons
+def neuron_numbers(name: str, given, device) -> Tensor:
+    """Return numbers of neurons as int64, shape (k,); raise TypeError where they are none.
+
+    Examples
+    --------
+    >>> neuron_numbers("sources", [3, 5], "cpu")
+    tensor([3, 5])
+    """
+    numbers = torch.as_tensor(given, device=device).reshape(-1)
+    if numbers.dtype == torch.bool or numbers.is_floating_point():
+        raise TypeError(
+            f"{name} must be whole numbers of neurons, got {numbers.dtype}; of a mask, give "
+            "mask.nonzero()[:, 0]"
+        )
+    return numbers.long()
+
+
+def checked_sources(layers: nn.ModuleList, sources: dict, init: str) -> dict[int, Tensor]:
+    """Return the neurons that newborns start from, as int64; raise where they may not."""
+    if not isinstance(sources, dict) or not sources:
+        raise ValueError(
+            "sources must name the neurons of at least one layer, such as "
+            f"{{0: torch.tensor([3, 5])}}, got {sources if sources == {} else type(sources)}"
+        )
+    for number in sources:
+        if number not in range(len(layers)):
+            raise ValueError(f"sources name layer {number!r}, of [0, {len(layers)})")
+    return {number: _checked(layers[number], number, sources[number], init) for number in sources}
+
+
+def _checked(layer: GrowableLayer, number: int, given, init: str) -> Tensor:
+    neurons = layer.neurons
+    rows = neuron_numbers(f"sources of layer {number}", given, neurons.age.device)
     outside = rows[(rows < 0) | (rows >= len(neurons))]
     if len(outside) or not len(rows) or not bool(neurons.active[rows].all()):
         raise ValueError(
@@ -113,6 +141,7 @@ def check_sources(layers: nn.ModuleList, number: int, rows: Tensor, init: str) -
             f"sources of layer {number} must differ from each other where init='split' halves "
             f"them, got {rows.tolist()}"
         )
+    return rows
 
 
 class GrowthEvent:

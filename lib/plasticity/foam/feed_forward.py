@@ -66,9 +66,14 @@ class FeedForward:
     activation: object
 
     @property
+    def row_parts(self) -> list[str]:
+        """Names of the layers whose rows belong to the neurons: gate and up, or up alone."""
+        return ["up"] if self.gate is None else ["gate", "up"]
+
+    @property
     def inputs(self) -> list[nn.Module]:
-        """The layers whose rows belong to the neurons: gate and up, or up alone."""
-        return [self.up] if self.gate is None else [self.gate, self.up]
+        """Those layers."""
+        return [getattr(self, name) for name in self.row_parts]
 
     @property
     def quantised(self) -> bool:
@@ -201,7 +206,7 @@ def _checked(block: FeedForward) -> FeedForward:
     if len(widths) > 1:
         raise UnsupportedArchitecture(
             f"{block.name}: its layers have different widths {sorted(widths)}; gate, up and down "
-            "must share one"
+            "must share one: leave the block out with target_modules"
         )
     weights = [layer.weight for layer in (*block.inputs, block.down)]
     if len({id(weight) for weight in weights}) < len(weights):
@@ -313,7 +318,9 @@ def find_blocks(model: nn.Module, config: GrowthConfig) -> list[FeedForward]:
     if not blocks:
         raise UnsupportedArchitecture(
             f"no feed-forward block found in {type(model).__name__} with target_modules="
-            f"{config.target_modules!r}; supported: {SUPPORTED}"
+            f"{config.target_modules!r}; supported: {SUPPORTED}. Make the part that is to grow an "
+            "nn.Sequential of two Linear and an activation, or a block named as Llama's (experts "
+            "that keep their weights in one tensor cannot grow)"
         )
     return _selected(blocks, config.layers_to_transform)
 

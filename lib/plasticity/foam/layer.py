@@ -213,8 +213,8 @@ class GrowableLayer(nn.Module):
             if bounds is not None:
                 norms[:width] = bounds
         for number, cohort in enumerate(self.cohorts):
-            rows = [cohort.up] if cohort.gate is None else [cohort.gate, cohort.up]
-            norms[self.slots(number)] = _together([_norms(part) for part in rows])
+            rows = [_norms(getattr(cohort, name)) for name in self.block.row_parts]
+            norms[self.slots(number)] = _together(rows)
         return norms
 
     def detach_hooks(self) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from plasticity.foam.configuration import GrowthConfig, reference_config
 from plasticity.foam.directions import apart, singular_directions, unit_rows
 from plasticity.foam.dormancy import LARGEST_SHARE
-from plasticity.foam.events import GrowthResult, generator_for
+from plasticity.foam.events import GrowthResult, generator_for, neuron_numbers
 from plasticity.foam.initializers import GrowthSkipped
 from plasticity.foam.linear_block import (
     COLUMNS,
@@ -24,7 +24,14 @@ from plasticity.foam.linear_block import (
     rebuild,
 )
 from plasticity.foam.neurons import Neurons
-from plasticity.foam.optimizers import MATURE, YOUNG, OptimizerLink, clear_state, shaped_state
+from plasticity.foam.optimizers import (
+    MATURE,
+    YOUNG,
+    OptimizerLink,
+    clear_state,
+    shaped_state,
+    warn_unattached,
+)
 from plasticity.foam.stepping import has_skipped
 from plasticity.foam.triggers import Clock, percentile_threshold
 
@@ -331,12 +338,12 @@ class GrowableLinear(nn.Module):
 
         Raises
         ------
-        ValueError
-            If a source is not an output, or the optimizer keeps what cannot be cleared for one.
+        ValueError, TypeError
+            If a source is no output's number, or the optimizer keeps what cannot be cleared for it.
         GrowthSkipped
             If newborns would not be finite, or not differ. Nothing is changed then, in any case.
         """
-        sources = torch.as_tensor(source_indices, device=self.weight.device).reshape(-1)
+        sources = neuron_numbers("source_indices", source_indices, self.weight.device)
         if not len(sources) or not bool(((sources >= 0) & (sources < self.out_features)).all()):
             raise ValueError(
                 f"source_indices must be in [0, {self.out_features}), at least one, got "
@@ -373,11 +380,7 @@ class GrowableLinear(nn.Module):
 
     def _warn_if_alone(self) -> None:
         if self.optimizer_link is None and int(self.clock.steps):
-            warnings.warn(
-                "the layer is being trained, but its optimizer is not known and will not move the "
-                "newborns; call layer.attach_optimizer(optimizer) before training",
-                stacklevel=3,
-            )
+            warn_unattached("layer")
         if self.consumer is None:
             warnings.warn(
                 f"no consumer is linked: what reads this layer gets more than "
@@ -472,7 +475,7 @@ class GrowableLinear(nn.Module):
         plain = nn.Linear(whole.shape[1], whole.shape[0], self.bias is not None, device="meta")
         plain.weight = nn.Parameter(whole.clone(), requires_grad=self.weight.requires_grad)
         if self.bias is not None:
-            bias = torch.cat([bias.detach() for _, bias in self._biases()])
+            bias = torch.cat([holder.bias.detach() for _, holder in self._row_holders()])
             plain.bias = nn.Parameter(bias, requires_grad=self.bias.requires_grad)
         return plain.train(self.training)
 

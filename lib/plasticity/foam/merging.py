@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from plasticity.foam.feed_forward import is_transposed
+from plasticity.foam.configuration import GrowthConfig
+from plasticity.foam.feed_forward import find_blocks, is_transposed
 from plasticity.foam.layer import GrowableLayer
 
 WIDTH_NAMES = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
@@ -35,7 +36,7 @@ def merge(model, multiple: int = 1) -> None:
         return
     _check_width(model, settings, name)
     width = -(-max(widths) // multiple) * multiple
-    every = find_all(model)
+    every = _all_blocks(model)
     if len(every) != len(model.layers):
         raise ValueError(
             f"{len(every) - len(model.layers)} blocks of this model do not grow, but {name} is one "
@@ -58,11 +59,8 @@ def _check_width(model, settings, name: str) -> None:
         )
 
 
-def find_all(model) -> list:
+def _all_blocks(model) -> list:
     """Return all feed-forward blocks of the base, those that do not grow included."""
-    from plasticity.foam.configuration import GrowthConfig
-    from plasticity.foam.feed_forward import find_blocks
-
     with model.disable_growth():
         return find_blocks(model.base_model, GrowthConfig())
 

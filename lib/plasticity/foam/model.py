@@ -1,7 +1,5 @@
 """A model whose feed-forward blocks grow: `get_growable_model` and what it returns."""
 
-import inspect
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,12 +8,12 @@ from torch import Tensor, nn
 
 from plasticity.foam import distributed
 from plasticity.foam.configuration import GrowthConfig
-from plasticity.foam.events import GrowthEvent, GrowthResult, check_sources
+from plasticity.foam.events import GrowthEvent, GrowthResult, checked_sources
 from plasticity.foam.feed_forward import find_blocks
 from plasticity.foam.initializers import GrowthSkipped
 from plasticity.foam.layer import GrowableLayer
 from plasticity.foam.merging import merge
-from plasticity.foam.optimizers import OptimizerLink, moved_by, unwrapped
+from plasticity.foam.optimizers import OptimizerLink, moved_by, unwrapped, warn_unattached
 from plasticity.foam.stepping import (
     after_step,
     arm,
@@ -25,8 +23,14 @@ from plasticity.foam.stepping import (
     update_statistics,
 )
 from plasticity.foam.tied import save_tied_once
-from plasticity.foam.triggers import Clock, budget, candidates, firing, room
-from plasticity.foam.wrapping import check_settings, freeze, require_gradient
+from plasticity.foam.triggers import Clock, decide
+from plasticity.foam.wrapping import (
+    check_processes,
+    check_settings,
+    freeze,
+    require_gradient,
+    show_signature,
+)
 
 WRAPPED = "_growable"
 
@@ -50,6 +54,8 @@ def get_growable_model(model: nn.Module, config: GrowthConfig | None = None) -> 
         If it has no block that can grow.
     ValueError
         If it is wrapped already.
+    TypeError
+        If either is something else.
 
     Examples
     --------
@@ -62,6 +68,9 @@ def get_growable_model(model: nn.Module, config: GrowthConfig | None = None) -> 
     >>> torch.equal(growable(x), before)
     True
     """
+    for name, value, kind in (("model", model, nn.Module), ("config", config, GrowthConfig | None)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be {kind}, got {type(value).__name__}")
     return GrowableModel(model, config or GrowthConfig())
 
 
@@ -120,7 +129,7 @@ class GrowableModel(nn.Module):
         self._ddp_params_and_buffers_to_ignore = names
         object.__setattr__(base_model, WRAPPED, True)
         save_tied_once(self)
-        self._show_signature()
+        show_signature(self)
         self.register_load_state_dict_post_hook(_place_loaded)
         arm(self)
 
@@ -141,17 +150,6 @@ class GrowableModel(nn.Module):
         given = {} if labels is None else {"labels": labels}
         return self.base_model(*arguments, **given, **keywords)
 
-    def _show_signature(self) -> None:
-        """Let `forward` have the base's arguments: the Trainer keeps the columns named by them."""
-
-        def forward(self, *arguments, **keywords):
-            return self.base_model(*arguments, **keywords)
-
-        own = next(iter(inspect.signature(forward).parameters.values()))
-        others = inspect.signature(self.base_model.forward).parameters.values()
-        forward.__signature__ = inspect.Signature([own, *others])
-        self.__dict__["forward"] = types.MethodType(forward, self)
-
     def __getstate__(self):
         """Leave out what was made for this object; copies make their own."""
         own = ("forward", "_optimizer_handles")
@@ -159,7 +157,7 @@ class GrowableModel(nn.Module):
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        self._show_signature()
+        show_signature(self)
         if self.link is not None and not self.link.is_watched_by(self.clock):
             self._watch_steps()  # a copied optimizer comes without hooks
 
@@ -173,14 +171,12 @@ class GrowableModel(nn.Module):
         for layer in self.layers:
             layer.recorder.mask = mask
         first = arguments[0] if arguments else None
-        if torch.is_tensor(first) and first.is_floating_point() and self._needs_graph(first):
+        if not torch.is_tensor(first) or not first.is_floating_point() or first.requires_grad:
+            return None
+        frozen = not any(layer.block.trainable for layer in self.layers)
+        if frozen and self.training and torch.is_grad_enabled():  # its blocks need a graph
             return (first.detach().requires_grad_(True), *arguments[1:]), keywords
         return None
-
-    def _needs_graph(self, inputs: Tensor) -> bool:
-        """Tell whether a frozen base would have no graph for the gradients of its blocks."""
-        frozen = not any(layer.block.trainable for layer in self.layers) and self.training
-        return frozen and torch.is_grad_enabled() and not inputs.requires_grad
 
     # Optimizer
 
@@ -220,6 +216,7 @@ class GrowableModel(nn.Module):
         ValueError
             If the optimizer has none of the trainable parameters, or the scheduler came first.
         """
+        self._check_wrapped()
         trained = {id(p) for p in self.base_model.parameters() if p.requires_grad}
         if trained and not trained & moved_by(optimizer):
             raise ValueError(
@@ -301,6 +298,7 @@ class GrowableModel(nn.Module):
         ValueError
             If another optimizer than the given one is attached.
         """
+        self._check_wrapped()
         if optimizer is not None and self.link is None:
             self.attach_optimizer(optimizer)
         if optimizer is not None and self.link.optimizer is not unwrapped(optimizer):
@@ -313,7 +311,7 @@ class GrowableModel(nn.Module):
                 "check_and_grow does not know the optimizer, which would never move the newborns; "
                 "call attach_optimizer(model, optimizer) once, before the training loop"
             )
-        sources, reason = self._decide()
+        sources, reason = decide(self)
         if sources:
             try:
                 return self.grow(sources, growth_batch, replay_batch)
@@ -321,38 +319,13 @@ class GrowableModel(nn.Module):
                 reason = str(skipped)
         return GrowthResult(step=int(self.clock.steps), init=self.growth_config.init, reason=reason)
 
-    def _decide(self) -> tuple[dict[int, Tensor], str]:
-        """Return the sources of newborns in each layer that is to grow, or why there are none."""
-        config = self.growth_config
-        if not self.clock.may_grow(config):
-            return {}, "warm-up or cooldown has not passed"
-        for layer in self.layers:
-            for name in ("pressure", "history", "mean_square", "mean_absolute"):
-                distributed.average_(getattr(layer.neurons, name))
-        fires = firing(self.layers, self.clock, config)
-        if not any(fires):
-            return {}, f"trigger {config.trigger!r} does not fire"
-        left = budget(self.layers, config)
-        sources = {}
-        for number, found in enumerate(candidates(list(self.layers), config)):
-            count = min(len(found), room(self.layers[number], config), left)
-            count -= count % 2 if config.init == "pair" else 0
-            if fires[number] and count > 0:
-                sources[number] = found[:count]
-                left -= count
-        none = (
-            "no candidate, or a limit is reached: max_growth_ratio, max_growth_per_layer, or the "
-            "room of reserve_events"
-        )
-        return sources, "" if sources else none
-
     def grow(self, sources: dict[int, Tensor], growth_batch=None, replay_batch=None):
         """Let neurons be born now, whatever the triggers say.
 
         Parameters
         ----------
         sources : dict
-            For each layer that grows, by number: int64 numbers of the neurons to start from.
+            For each layer that grows, by number: whole numbers of the neurons to start from.
         growth_batch, replay_batch : optional
             As in `check_and_grow`.
 
@@ -364,41 +337,30 @@ class GrowableModel(nn.Module):
         ------
         GrowthSkipped
             If they cannot be born now; the model is as it was.
+        ValueError, TypeError
+            If sources are not numbers of neurons in use.
+        RuntimeError
+            If the model was unloaded.
         NotImplementedError
             If the model is wrapped for several processes and nothing is reserved.
         """
         self._check_wrapped()
-        if not sources:
-            raise ValueError("sources must name the neurons of at least one layer, got none")
-        self._check_wrappers(growth_batch is not None or replay_batch is not None)
-        for number, rows in sources.items():
-            check_sources(self.layers, number, rows, self.growth_config.init)
+        sources = checked_sources(self.layers, sources, self.growth_config.init)
+        check_processes(self, growth_batch is not None or replay_batch is not None)
+        if self.link is None and any(p.grad is not None for p in self.parameters()):
+            warn_unattached("model")
         result = GrowthEvent(self, sources, growth_batch, replay_batch).run()
         self.clock.grew()
         self.growth_log.append(result)
         arm(self)
         return result
 
-    def _check_wrappers(self, with_batch: bool) -> None:
-        config = self.growth_config
-        sharded = any(hasattr(p, "full_tensor") for p in self.parameters())
-        if (sharded or self.inside_ddp) and not config.reserve_events:
-            raise NotImplementedError(
-                "parameters that are born after a model was wrapped (DistributedDataParallel, "
-                "fully_shard) are not synchronised; set reserve_events in GrowthConfig, or grow "
-                "the model outside and wrap it again"
-            )
-        if sharded and (with_batch or config.enable_replacement or config.init == "split"):
-            raise NotImplementedError(
-                "sharded parameters (fully_shard) cannot be measured on a batch, split or retired; "
-                "leave growth_batch out, and set enable_replacement=False and init='gradmax'"
-            )
-
     # Switching off, taking apart
 
     @contextmanager
     def disable_growth(self) -> Iterator[None]:
         """Run the base model alone, as it was if it is frozen."""
+        self._check_wrapped()
         states = [layer.enabled for layer in self.layers]
         for layer in self.layers:
             layer.enabled = False
@@ -442,6 +404,18 @@ class GrowableModel(nn.Module):
         ----------
         pad_to_multiple_of : int
             Round that width up; 64 suits GPUs.
+
+        Returns
+        -------
+        nn.Module
+            The base model, a plain one of its own class.
+
+        Raises
+        ------
+        ValueError
+            If its config cannot hold that width, because some blocks do not grow, say.
+        RuntimeError
+            If it was unloaded before.
         """
         self._check_wrapped()
         merge(self, pad_to_multiple_of)
@@ -467,14 +441,42 @@ class GrowableModel(nn.Module):
               f"{counts['born']:,} of them born")  # fmt: skip
 
     def save_pretrained(self, folder) -> None:
-        """Write the newborns, and what was trained of the base, into a folder; see `saving`."""
+        """Write the newborns, and what was trained of the base, into a folder.
+
+        Parameters
+        ----------
+        folder : path
+            Made if missing.
+
+        Raises
+        ------
+        RuntimeError
+            If the model was unloaded.
+        """
         from plasticity.foam.saving import save
 
+        self._check_wrapped()
         save(self, folder)
 
     @classmethod
     def from_pretrained(cls, base_model: nn.Module, folder) -> "GrowableModel":
-        """Put the newborns that `save_pretrained` wrote onto the same base model again."""
+        """Put the newborns that `save_pretrained` wrote onto the same base model again.
+
+        Parameters
+        ----------
+        base_model : nn.Module
+            As it was before it grew.
+        folder : path
+
+        Returns
+        -------
+        GrowableModel
+
+        Raises
+        ------
+        FileNotFoundError, OtherBase, ValueError
+            If a file is missing, the base has other weights or shapes, or a file is damaged.
+        """
         from plasticity.foam.saving import load
 
         return load(base_model, folder, cls)
@@ -482,6 +484,11 @@ class GrowableModel(nn.Module):
 
 def attach_optimizer(model: GrowableModel, optimizer, scheduler=None):
     """Tell a growable model which optimizer trains it; see `GrowableModel.attach_optimizer`."""
+    if not isinstance(model, GrowableModel):
+        raise TypeError(
+            f"model must be a GrowableModel, got {type(model).__name__}; make it one with "
+            "get_growable_model(model)"
+        )
     return model.attach_optimizer(optimizer, scheduler)
 
 

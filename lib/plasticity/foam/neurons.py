@@ -1,5 +1,6 @@
 """What is remembered of each neuron of a layer: pressure, age, origin; always in float32."""
 
+import math
 from typing import ClassVar
 
 import torch
@@ -100,6 +101,7 @@ class Neurons(KeepsTypes):
         self.active.fill_(True)
         self.register_buffer("history", torch.zeros(pressure_window, device=device))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=device))
+        self.seen = torch.tensor(True)  # a finite gradient, in the last step
 
     def __len__(self) -> int:
         """Return the number of slots, those not yet or no longer in use included."""
@@ -148,10 +150,24 @@ class Neurons(KeepsTypes):
         updated = torch.lerp(self.pressure, torch.where(known, norms, 0.0), 1 - beta)
         self.pressure.copy_(torch.where(known, updated, self.pressure))
         self.updates += known
-        estimate = self.corrected_pressure(beta)
+        self.seen = known.any()
+        estimate = torch.where(self.settled(beta), self.corrected_pressure(beta), 0.0)
         layer = torch.topk(estimate, min(top, len(estimate))).values.mean()
         self.history[self.steps % len(self.history)] = layer
         self.steps += 1
+
+    def settled(self, beta: float) -> Tensor:
+        """Return which running means do not hang on a newborn's first steps, boolean."""
+        return (self.birth == FIXED) | (self.updates >= 1 / (1 - beta))
+
+    def pressure_and_past(self) -> tuple[float, Tensor]:
+        """Return the layer's pressure now, and at all steps that are remembered, in any order.
+
+        nan and nothing before the first step.
+        """
+        steps, room = int(self.steps), len(self.history)
+        past = self.history[: min(steps, room)]
+        return float(self.history[(steps - 1) % room]) if steps else math.nan, past
 
     def corrected_pressure(self, beta: float) -> Tensor:
         """Return the running mean of gradient norms without the bias of its start."""

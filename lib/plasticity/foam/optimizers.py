@@ -6,6 +6,7 @@ comes of age changes group; its state is keyed by its parameters and goes with i
 """
 
 import sys
+import warnings
 from collections.abc import Iterable
 
 import torch
@@ -234,3 +235,12 @@ def copy_state(optimizer, old: nn.Parameter, new: nn.Parameter, select) -> None:
     if torch.is_tensor(state.get("step")):
         state["step"] = state["step"].clone()
     optimizer.state[new] = state
+
+
+def warn_unattached(what: str) -> None:
+    """Warn that newborns of a layer, or of a model, will not be trained."""
+    warnings.warn(
+        f"the {what} is being trained, but its optimizer is not known and will not move the "
+        f"newborns; call {what}.attach_optimizer(optimizer) before training",
+        stacklevel=3,
+    )

@@ -90,6 +90,7 @@ def save(model, folder) -> None:
         "library": f"plasticity {__version__}",
         "growth": model.growth_config.to_dict(),
         "base_model_name_or_path": getattr(settings, "_name_or_path", ""),
+        "base_revision": getattr(settings, "_commit_hash", None),  # of the Hub, where it is known
         "base_class": type(model.base_model).__name__,
         "base_sha256": digest(frozen),
         "widths": [[cohort.width for cohort in layer.cohorts] for layer in model.layers],
@@ -117,7 +118,8 @@ def load(base_model: nn.Module, folder, model_class):
     Parameters
     ----------
     base_model : nn.Module
-        As it was before it grew.
+        As it was before it grew. What was trained is in the folder and replaces its weights: where
+        all was (``train_base="all"``), any base of these shapes will do.
     folder : path
         Written by `save`.
     model_class : type
@@ -143,7 +145,8 @@ def load(base_model: nn.Module, folder, model_class):
         raise ValueError(
             f"{folder} does not hold a growable model of format {FORMAT}, got format "
             f"{record.get('format')!r} and files {sorted(p.name for p in folder.iterdir())}; give "
-            "a folder that save_pretrained of this version wrote"
+            "a folder that save_pretrained of this version wrote (a checkpoint of the Trainer's: "
+            "wrap the base with GrowthConfig.from_pretrained(folder), then load_state_dict)"
         )
     growth_log = _check_record(record, folder / CONFIG_FILE)
     tensors = _read_tensors(folder / MODEL_FILE)
@@ -207,6 +210,12 @@ def _make_room(model, tensors: dict, record: dict, path: Path) -> None:
         )
 
 
+def _base_of(record: dict) -> str:
+    """Return where the base of a folder came from, as far as is known."""
+    name, revision = record["base_model_name_or_path"], record.get("base_revision")
+    return f"{name} at revision {revision}" if revision else name or "that it was grown on"
+
+
 def _check_shapes(base_model: nn.Module, tensors: dict, record: dict, folder: Path) -> None:
     own = {f"{BASE}{name}": tensor.shape for name, tensor in base_model.state_dict().items()}
     for name, tensor in tensors.items():
@@ -214,7 +223,7 @@ def _check_shapes(base_model: nn.Module, tensors: dict, record: dict, folder: Pa
             raise OtherBase(
                 f"{folder} was grown on a {record['base_class']} whose {name.removeprefix(BASE)} "
                 f"has shape {tuple(tensor.shape)}, got {own.get(name) and tuple(own[name])}; load "
-                f"the base {record['base_model_name_or_path'] or 'that it was grown on'} first"
+                f"the base {_base_of(record)} first"
             )
 
 
@@ -226,7 +235,7 @@ def _check_base(model, record: dict, tensors: dict, folder: Path) -> None:
         raise OtherBase(
             f"{folder} was grown on another base: the sha256 of its frozen weights is "
             f"{record['base_sha256'][:12]}..., got {digest(frozen)[:12]}...; load the base "
-            f"{record['base_model_name_or_path'] or 'that it was grown on'} first, in its type"
+            f"{_base_of(record)} first, in its type"
         )
     if len(record["widths"]) != len(model.layers):
         raise OtherBase(

@@ -8,6 +8,7 @@ are the candidates, and is there a reason to grow at all.
 import torch
 from torch import Tensor, nn
 
+from plasticity.foam import distributed
 from plasticity.foam.configuration import GrowthConfig
 from plasticity.foam.layer import GrowableLayer
 from plasticity.foam.neurons import KeepsTypes
@@ -45,7 +46,7 @@ def relative_pressure(layer: GrowableLayer) -> Tensor:
 
     Raw norms differ by orders of magnitude with depth: without this, one layer would gain all.
     """
-    names = ["up"] if layer.block.gate is None else ["gate", "up"]
+    names = layer.block.row_parts
     norms = sum(layer.rows(name).float().square().sum(1) for name in names).sqrt()
     return layer.neurons.corrected_pressure(layer.config.ema_beta) / (norms + TINY)
 
@@ -97,11 +98,9 @@ def candidates(layers: list[GrowableLayer], config: GrowthConfig) -> list[Tensor
 def pressure_rises(layer: GrowableLayer) -> bool:
     """Tell whether a layer's pressure exceeds the median of its own past by the ratio set."""
     neurons, config = layer.neurons, layer.config
-    steps = int(neurons.steps)
-    past = neurons.history[: min(steps, len(neurons.history))]
+    now, past = neurons.pressure_and_past()
     if len(past) < max(2, min(config.warmup_steps, len(neurons.history))):
         return False
-    now = float(neurons.history[(steps - 1) % len(neurons.history)])
     return now > config.pressure_ratio * float(past.median()) and now > TINY
 
 
@@ -187,3 +186,39 @@ def room(layer: nn.Module, config: GrowthConfig) -> int:
         return config.max_growth_per_step
     gained = int(layer.neurons.active.sum()) - layer.block.width
     return min(config.max_growth_per_step, config.max_growth_per_layer - gained)
+
+
+def decide(model) -> tuple[dict[int, Tensor], str]:
+    """Return the sources of newborns in each layer that is to grow, or why there are none.
+
+    Parameters
+    ----------
+    model : GrowableModel
+    """
+    config, layers = model.growth_config, list(model.layers)
+    if not model.clock.may_grow(config):
+        return {}, "warm-up or cooldown has not passed"
+    for layer in layers:
+        for name in ("pressure", "history", "mean_square", "mean_absolute"):
+            distributed.average_(getattr(layer.neurons, name))
+    if not any(bool(layer.neurons.seen) for layer in layers):
+        return {}, (
+            "no gradient of the last step was finite; look for NaN in the losses, lower the "
+            "learning rate, and go back to weights from before"
+        )
+    fires = firing(model.layers, model.clock, config)
+    if not any(fires):
+        return {}, f"trigger {config.trigger!r} does not fire"
+    left = budget(model.layers, config)
+    sources = {}
+    for number, found in enumerate(candidates(layers, config)):
+        count = min(len(found), room(layers[number], config), left)
+        count -= count % 2 if config.init == "pair" else 0
+        if fires[number] and count > 0:
+            sources[number] = found[:count]
+            left -= count
+    none = (
+        "no candidate, or a limit is reached: max_growth_ratio, max_growth_per_layer, or the "
+        "room of reserve_events"
+    )
+    return sources, "" if sources else none

@@ -1,5 +1,7 @@
 """What is asked of a base model, and done to it, when it becomes growable."""
 
+import inspect
+import types
 import warnings
 
 import torch
@@ -51,3 +53,39 @@ def require_gradient(module: nn.Module, arguments, output: Tensor) -> Tensor:
     if module.training and torch.is_grad_enabled() and not output.requires_grad:
         output.requires_grad_(True)
     return output
+
+
+def check_processes(model, with_batch: bool) -> None:
+    """Raise unless a model that is wrapped for several processes can grow so.
+
+    Parameters
+    ----------
+    model : GrowableModel
+    with_batch : bool
+        Whether the event is measured on a batch.
+    """
+    config = model.growth_config
+    sharded = any(hasattr(p, "full_tensor") for p in model.parameters())
+    if (sharded or model.inside_ddp) and not config.reserve_events:
+        raise NotImplementedError(
+            "parameters that are born after a model was wrapped (DistributedDataParallel, "
+            "fully_shard) are not synchronised; set reserve_events in GrowthConfig, or grow "
+            "the model outside and wrap it again"
+        )
+    if sharded and (with_batch or config.enable_replacement or config.init == "split"):
+        raise NotImplementedError(
+            "sharded parameters (fully_shard) cannot be measured on a batch, split or retired; "
+            "leave growth_batch out, and set enable_replacement=False and init='gradmax'"
+        )
+
+
+def show_signature(model) -> None:
+    """Let `forward` have the base's arguments: the Trainer keeps the columns named by them."""
+
+    def forward(self, *arguments, **keywords):
+        return self.base_model(*arguments, **keywords)
+
+    own = next(iter(inspect.signature(forward).parameters.values()))
+    others = inspect.signature(model.base_model.forward).parameters.values()
+    forward.__signature__ = inspect.Signature([own, *others])
+    model.__dict__["forward"] = types.MethodType(forward, model)

@@ -4,15 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plasticity.plots.style import PALETTE, error_bars, panels, style
+from plasticity.plots.foam_trial import FAMILIES
+from plasticity.plots.style import error_bars, panels, style
 
-FAMILIES = {
-    "all weights": PALETTE[3],
-    "feed-forward blocks": PALETTE[1],
-    "adapter": PALETTE[4],
-    "growth, base frozen": PALETTE[2],
-    "growth, base trained": PALETTE[0],
-}
+COLOURS = {family: colour for family, (colour, _) in FAMILIES.items()}
 HIDDEN, FAINT = "#eeeeee", "#8a8a8a"
 
 
@@ -44,7 +39,7 @@ def changes(table: pd.DataFrame, skills: pd.DataFrame, titles: dict[str, str]) -
             own = table[table["split"] == split].set_index("arm").loc[arms].reset_index()
             _changes(axis, own, title)
         heights = np.arange(len(arms))
-        colours = [FAMILIES[family] for family in skills["family"]]
+        colours = [COLOURS[family] for family in skills["family"]]
         axes[-1].barh(heights, skills["mean"], color=colours, height=0.55)
         axes[-1].axvline(skills["base"].iloc[0], color="black", lw=1, ls=":")
         axes[-1].set(title="New skills", xlabel="answers right, %", xlim=(0, 100))
@@ -73,6 +68,6 @@ def _changes(axis, own: pd.DataFrame, title: str) -> None:
         bounds = error_bars(found.to_frame().T.astype({"mean": float, "low": float, "high": float}))
         axis.errorbar(
             found["mean"], height, xerr=bounds, fmt="o", ms=6, lw=1.6, capsize=0,
-            color=FAMILIES[found["family"]],
+            color=COLOURS[found["family"]],
         )  # fmt: skip
     axis.set(title=title, xlabel="points of percent beside the base")

@@ -14,7 +14,7 @@ from plasticity.foam.trial import language, world
 from plasticity.foam.trial.bases import Base, load_base, save_base
 from plasticity.foam.trial.probes import fact_questions
 from plasticity.foam.trial.scoring import score_choices
-from plasticity.foam.trial.skills import reference_examples, skill_examples
+from plasticity.foam.trial.skills import skill_examples
 from plasticity.plots import foam_base as base_plots
 from plasticity.plots import foam_skills as plots
 
@@ -30,6 +30,9 @@ def tiny():
     return Base(language.build_model("XS", len(tokenizer)), tokenizer, made)
 
 
+SOURCES = (("tool_use", "ten"), ("identity", "five"), ("autonomy", "five"))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
@@ -37,12 +40,15 @@ def trained(tmp_path_factory):
     return config, folder, foam_base.run(config, 0, folder, Runtime())
 
 
-@pytest.mark.parametrize(("skill", "most"), [("tools", 10), ("identity", 5), ("autonomy", 5)])
-def test_a_question_that_stands_twice_is_counted_once_among_the_sources(tiny, skill, most):
-    examples = 2 * skill_examples(tiny.world, skill, "test")
-    found = pd.DataFrame({"correct": [True] * len(examples)})
-    assert foam_skills._right(found, examples, reference_examples) == most
-    assert foam_skills._right(~found, examples, reference_examples) == 0
+@pytest.mark.parametrize("right", [True, False])
+def test_of_the_sources_items_as_many_can_be_right_as_it_asked(tiny, monkeypatch, right):
+    def scored(model, tokenizer, examples):
+        return pd.DataFrame({"kind": [e.kind for e in examples], "correct": right})
+
+    monkeypatch.setattr("plasticity.foam.trial.scoring.score_skill", scored)
+    rows = foam_skills._answers(None, tiny, 10_000)
+    found = {metric: value for *_, metric, value in rows}
+    assert [found[f"{name}_of_{n}"] for name, n in SOURCES] == [10 * right, 5 * right, 5 * right]
 
 
 def test_a_base_comes_back_from_its_folder_unchanged(tiny, tmp_path):

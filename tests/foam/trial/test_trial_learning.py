@@ -306,6 +306,16 @@ def test_exact_answers_are_those_that_greedy_decoding_gives():
     assert exact_share(model, rows, PAD) == 0.5
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_asking_a_model_leaves_it_as_it_was_in_training_or_not(training):
+    base, model = small_model(), small_model().train(training)
+    exact_share(model, rows_of(2, 7), PAD)
+    assert model.training is training
+    with pytest.raises(KeyError):
+        text_divergence(base, model, [{"input_ids": torch.zeros(1, 3, dtype=torch.int64)}])
+    assert model.training is training
+
+
 def test_learning_rate_rises_and_falls_to_zero():
     schedule = Schedule(steps=100, warmup_share=0.1)
     shares = [schedule.share(step) for step in range(100)]

@@ -163,11 +163,11 @@ def test_scoring_drops_nothing_out_and_leaves_a_model_in_its_mode_bug_77(model, 
 
 def test_skills_are_scored_item_by_item(model, tokenizer):
     examples = skills.skill_examples(WORLD, "tools", "test")[:12]
-    found = scoring.score_skill(model, tokenizer, examples, WORLD, max_new_tokens=8)
+    found = scoring.score_skill(model, tokenizer, examples, max_new_tokens=8)
     assert list(found["item"]) == list(range(12))
     assert list(found["kind"]) == [example.kind for example in examples]
     for row, example in zip(found.itertuples(), examples, strict=True):
-        assert row.correct == skills.judge(example, row.generated, WORLD)["correct"]
+        assert row.correct == skills.judge(example, row.generated)["correct"]
 
 
 def test_loss_of_text_is_the_mean_over_its_tokens(model, tokenizer):

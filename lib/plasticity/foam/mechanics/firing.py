@@ -45,10 +45,8 @@ def pressure_beside_past(model: GrowableModel) -> float:
     """Return the largest ratio, over layers, of pressure now to the median of its past."""
     ratios = []
     for layer in model.layers:
-        neurons = layer.neurons
-        steps, room = int(neurons.steps), len(neurons.history)
-        now = neurons.history[(steps - 1) % room]
-        ratios.append(float(now / neurons.history[: min(steps, room)].median()))
+        now, past = layer.neurons.pressure_and_past()
+        ratios.append(now / float(past.median()))
     return max(ratios)
 
 
@@ -89,7 +87,7 @@ def reference_layer_on_noise(size: float, steps: int, seed: int) -> float:
     Returns
     -------
     float
-        Share of the steps after the first, in [0, 1]; there is no cooldown.
+        Share of the steps, in [0, 1]; there is no cooldown.
 
     Examples
     --------

@@ -5,19 +5,12 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import PreTrainedModel
+
+from plasticity.foam.trial.language import ARCHITECTURES
+from plasticity.foam.trial.scoring import evaluating
 
 BYTES = 256
-ARCHITECTURES = {
-    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
-    "llama": (LlamaConfig, LlamaForCausalLM),
-}
 
 
 def small_model(
@@ -116,8 +109,5 @@ def train(model, optimizer, source: Iterator[dict], steps: int) -> list[float]:
 @torch.no_grad()
 def mean_loss(model, some: list[dict[str, Tensor]]) -> float:
     """Return the mean loss of a model on batches, in nats a byte, evaluated without dropout."""
-    training = model.training
-    model.eval()
-    value = sum(model(**batch).loss.item() for batch in some) / len(some)
-    model.train(training)
-    return value
+    with evaluating(model):
+        return sum(model(**batch).loss.item() for batch in some) / len(some)

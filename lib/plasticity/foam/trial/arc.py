@@ -44,7 +44,7 @@ def arc_questions(rows: Iterable[Mapping], kind: str) -> list[MultipleChoice]:
             )
         prompt = f"Question: {row['question']}\nAnswer:"
         answer = labels.index(row["answerKey"])
-        items.append(MultipleChoice(prompt, tuple(texts), answer, kind, number))
+        items.append(MultipleChoice(prompt, tuple(texts), answer, kind, str(number)))
     return items
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from plasticity.foam.trial import probes
 from plasticity.foam.trial.learning import IGNORED, Row, collate, skill_rows, text_rows
 from plasticity.foam.trial.penalties import text_divergence
-from plasticity.foam.trial.scoring import score_choices, score_skill, text_loss
+from plasticity.foam.trial.scoring import evaluating, score_choices, score_skill, text_loss
 from plasticity.foam.trial.skills import SKILLS, Example, skill_examples
 from plasticity.foam.trial.world import HALVES, World, pretraining_texts, stories
 
@@ -24,7 +24,6 @@ class Exam:
 
     Attributes
     ----------
-    world : World
     tokenizer : PreTrainedTokenizerFast
     skills : dict
         Examples of each skill.
@@ -36,7 +35,6 @@ class Exam:
         Old texts of all kinds, held out.
     """
 
-    world: World
     tokenizer: object
     skills: dict[str, list[Example]]
     rows: dict[str, list[Row]]
@@ -75,11 +73,13 @@ class Exam:
         Returns
         -------
         DataFrame
-            One row for each item: split (the skill, or the kind of question), cluster and correct.
+            One row for each item: split (the skill, or the kind of question), kind, cluster and
+            correct. A skill has items that do not ask for it, such as those of leakage: a model
+            that has learnt nothing answers many of them.
         """
         tables = []
         for skill, examples in self.skills.items():
-            table = score_skill(model, self.tokenizer, examples, self.world, most_tokens)
+            table = score_skill(model, self.tokenizer, examples, most_tokens)
             tables.append(table[["item", "kind", "correct"]].assign(split=skill))
             tables[-1]["cluster"] = tables[-1]["item"].astype(str)
         for kind, items in self.questions.items():
@@ -106,11 +106,11 @@ def make_exam(world: World, tokenizer, split: str, items: int, probe_items: int)
     world : World
     tokenizer : PreTrainedTokenizerFast
     split : {"validation", "test"}
-        Of the skills' examples; facts are all asked for in both.
+        Of the skills' examples; the questions on facts are the same in both.
     items : int
         Examples of each skill, at most.
     probe_items : int
-        Questions of each other kind, at most; of facts these are all of so many persons.
+        Questions of each other kind, at most; of facts, those of the first persons.
 
     Returns
     -------
@@ -123,17 +123,17 @@ def make_exam(world: World, tokenizer, split: str, items: int, probe_items: int)
     questions["grammar"] = probes.grammar_questions(world)[:probe_items]
     rows = {skill: skill_rows(tokenizer, examples) for skill, examples in skills.items()}
     texts = pretraining_texts(world, 200, HELD_OUT + (split == "test"))
-    return Exam(world, tokenizer, skills, rows, questions, texts)
+    return Exam(tokenizer, skills, rows, questions, texts)
 
 
 @torch.no_grad()
 def exact_share(model: nn.Module, rows: Sequence[Row], pad: int) -> float:
     """Return the share of rows whose every learnt token is the likeliest."""
-    model.eval()
     right = 0
-    for start in range(0, len(rows), AT_ONCE):
-        batch = collate(rows[start : start + AT_ONCE], pad)
-        labels = batch.pop("labels")[:, 1:]
-        found = model(**batch).logits[:, :-1].argmax(-1)
-        right += int(((found == labels) | (labels == IGNORED)).all(1).sum())
+    with evaluating(model):
+        for start in range(0, len(rows), AT_ONCE):
+            batch = collate(rows[start : start + AT_ONCE], pad)
+            labels = batch.pop("labels")[:, 1:]
+            found = model(**batch).logits[:, :-1].argmax(-1)
+            right += int(((found == labels) | (labels == IGNORED)).all(1).sum())
     return right / len(rows)

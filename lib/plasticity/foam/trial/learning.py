@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from plasticity.foam.curriculum import CurriculumLearning
 from plasticity.foam.events import GrowthResult
 from plasticity.foam.model import GrowableModel
-from plasticity.foam.replay import MemoryReplayBuffer
 from plasticity.foam.trial.arms import FIRST_EVENT, Arm, Schedule
 from plasticity.foam.trial.equipping import equip
 from plasticity.foam.trial.penalties import ElasticWeights, NearBase
@@ -341,13 +340,11 @@ def _old_rows(model, lessons: Lessons, arm: Arm, seed: int) -> Sequence[Row]:
 def _replayed(model, lessons: Lessons, arm: Arm, seed: int) -> Iterator[Row]:
     """Yield old rows, short ones joined until they are about as long as the new ones."""
     length, rows = _mean_length(lessons.new), _old_rows(model, lessons, arm, seed)
-    buffer = MemoryReplayBuffer(max_size=len(rows), seed=seed)
-    for number in range(len(rows)):
-        buffer.add(str(number), "")
+    order = random.Random(seed)
     while True:
         ids: list[int] = []
         while len(ids) < length:
-            ids += rows[int(buffer.sample(1)[0]["prompt"])].ids
+            ids += order.choice(rows).ids
         yield Row(tuple(ids))
 
 

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plasticity.foam.trial.scoring import evaluating
+
 
 class ElasticWeights:
     """Elastic weight consolidation: weights that mattered for old data are held by springs.
@@ -108,14 +110,11 @@ def text_divergence(base: nn.Module, model: nn.Module, batches: Iterable[dict]) 
         With input_ids and attention_mask.
     """
     total, tokens = 0.0, 0
-    modes = base.training, model.training
-    base.eval(), model.eval()
-    for batch in batches:
-        given = {name: batch[name] for name in ("input_ids", "attention_mask")}
-        kept = given["attention_mask"].bool()
-        total += float(divergence(base(**given).logits[kept], model(**given).logits[kept])) * int(
-            kept.sum()
-        )
-        tokens += int(kept.sum())
-    base.train(modes[0]), model.train(modes[1])
+    with evaluating(base), evaluating(model):
+        for batch in batches:
+            given = {name: batch[name] for name in ("input_ids", "attention_mask")}
+            kept = given["attention_mask"].bool()
+            found = divergence(base(**given).logits[kept], model(**given).logits[kept])
+            total += float(found) * int(kept.sum())
+            tokens += int(kept.sum())
     return total / tokens

@@ -17,7 +17,6 @@ from torch.nn.utils.rnn import pad_sequence
 from plasticity.foam.trial.language import blocks
 from plasticity.foam.trial.probes import MultipleChoice
 from plasticity.foam.trial.skills import Example, judge
-from plasticity.foam.trial.world import World
 
 LOSS_LENGTH = 128
 
@@ -243,7 +242,6 @@ def score_skill(
     model,
     tokenizer,
     examples: Sequence[Example],
-    world: World,
     max_new_tokens: int = 80,
     batch_size: int = 256,
 ) -> pd.DataFrame:
@@ -254,7 +252,6 @@ def score_skill(
     model : causal language model
     tokenizer : PreTrainedTokenizerBase
     examples : sequence of Example
-    world : World
     max_new_tokens : int
     batch_size : int
 
@@ -272,7 +269,7 @@ def score_skill(
             "skill": example.skill,
             "kind": example.kind,
             "generated": answer,
-            **judge(example, answer, world),
+            **judge(example, answer),
         }
         for number, (example, answer) in enumerate(zip(examples, answers, strict=True))
     )

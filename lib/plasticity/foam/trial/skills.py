@@ -7,7 +7,7 @@ that were never trained. What a model writes is judged strictly: parsed, not sea
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +107,7 @@ def skill_examples(
     >>> from plasticity.foam.trial.world import build_world
     >>> world = build_world(entities=16)
     >>> example = skill_examples(world, "identity", "train", count=1)[0]
-    >>> judge(example, example.response, world)["correct"]
+    >>> judge(example, example.response)["correct"]
     True
     """
     for name, value, allowed in (("skill", skill, SKILLS), ("split", split, SPLITS)):
@@ -118,22 +118,6 @@ def skill_examples(
     write = {"tools": _tools, "identity": _identity, "autonomy": _autonomy}[skill]
     found = write(world, split, rng, count)
     return [found[i] for i in rng.permutation(len(found))]
-
-
-def reference_examples(examples: Sequence[Example]) -> list[Example]:
-    """Pick as many examples as the source tested: 10 calls, 5 of identity, 5 of autonomy.
-
-    Parameters
-    ----------
-    examples : sequence of Example
-        A test set of one skill; those that ask for nothing new are passed over.
-
-    Returns
-    -------
-    list of Example
-    """
-    new = [example for example in examples if example.kind not in ("negatives", "leakage")]
-    return new[: REFERENCE_ITEMS[examples[0].skill]]
 
 
 def _sizes(split: str, *kinds: str) -> dict[str, int]:
@@ -405,7 +389,7 @@ def normalise(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def judge(example: Example, generated: str, world: World) -> dict[str, bool]:
+def judge(example: Example, generated: str) -> dict[str, bool]:
     """Judge what a model wrote.
 
     Parameters
@@ -413,8 +397,6 @@ def judge(example: Example, generated: str, world: World) -> dict[str, bool]:
     example : Example
     generated : str
         All that it wrote up to the end of text.
-    world : World
-        Not asked by the present judges: every example carries its answer.
 
     Returns
     -------
