@@ -3,11 +3,14 @@
 Bugs of the specification guarded here: 17, 18, 19, 21, 22, 55, 64 and 65.
 """
 
+import copy
+
 import pytest
 import torch
 from foam_toys import (
     KINDS,
     TRANSFORMERS,
+    fast_config,
     grow_everywhere,
     growth_batch,
     loss_for,
@@ -18,6 +21,7 @@ from foam_toys import (
     toy_train,
 )
 
+from plasticity.foam import get_growable_model
 from plasticity.foam.initializers import GrowthSkipped
 
 
@@ -64,6 +68,69 @@ def test_an_event_after_training_leaves_the_loss_bit_equal_too(kind):
         assert torch.equal(loss_for(model), before)
         toy_train(model, optimizer, 3)
         assert not torch.equal(loss_for(model), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cohorts_share_products_from_their_first_step_on(kind):
+    model = toy_growable(kind)
+    optimizer = toy_optimizer(model)
+    layer = model.layers[0]
+    for number in (1, 2):
+        grow_everywhere(model, growth_batch=growth_batch(model))
+        grow_everywhere(model, growth_batch=growth_batch(model))
+        assert [len(group) for group in layer._groups()][-2:] == [1, 1]  # newborns by themselves
+        toy_train(model, optimizer, 1, grow=False)
+        assert [len(group) for group in layer._groups()] == [2 * number]
+    shared = loss_for(model)
+    for each in model.layers:
+        each.together = 0
+    torch.testing.assert_close(loss_for(model), shared)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_are_shared_alike_in_copies_and_after_loading(kind):
+    model = toy_growable(kind)
+    optimizer = toy_optimizer(model)
+    toy_train(model, optimizer, 4)
+    grow_everywhere(model, growth_batch=growth_batch(model))
+    assert 0 < model.layers[0].together < len(model.layers[0].cohorts)
+    again = toy_growable(kind, seed=1)
+    again.load_state_dict(model.state_dict())
+    for other in (again, copy.deepcopy(model)):
+        assert [each.together for each in other.layers] == [e.together for e in model.layers]
+        assert torch.equal(loss_for(other), loss_for(model))
+
+
+def test_reserved_room_shares_products_from_the_start():
+    model = toy_growable(reserve_events=3)
+    optimizer = toy_optimizer(model)
+    for _ in range(3):
+        assert [len(group) for group in model.layers[0]._groups()] == [3]
+        before = loss_for(model)
+        grow_everywhere(model, growth_batch=growth_batch(model))
+        assert torch.equal(loss_for(model), before)
+        toy_train(model, optimizer, 2, grow=False)
+
+
+@pytest.mark.parametrize("biased", ["gate_proj", "up_proj"])
+def test_one_of_two_rows_may_have_a_bias(biased):
+    base = toy_model("llama")
+    for module in base.modules():
+        if hasattr(module, biased):
+            old = getattr(module, biased)
+            new = torch.nn.Linear(old.in_features, old.out_features)
+            new.weight = old.weight
+            setattr(module, biased, new)
+    model = get_growable_model(base, fast_config(init="copy_noise", noise=0.0, zero="down"))
+    before = loss_for(model)
+    grow_everywhere(model, growth_batch=growth_batch(model))
+    assert torch.equal(loss_for(model), before)
+    layer = model.layers[0]
+    hidden = layer.hidden(torch.randn(5, layer.block.size))
+    assert hidden.shape == (5, 3) and torch.isfinite(hidden).all()
+    toy_train(model, toy_optimizer(model), 2)
+    merged_loss = loss_for(model)
+    torch.testing.assert_close(loss_for(model.merge_and_unload()), merged_loss)
 
 
 @pytest.mark.parametrize("init", ["split", "pair"])

@@ -210,8 +210,8 @@ def _reached(rows: pd.DataFrame, grown: str, plain: str, lora: str, *names: str)
         f"does and so {reached} the {SHARE:.0f} % set as the goal.",
         f"It {more} {names[1]}, of as many parameters: {sides[0]:.1f} % of the base's facts "
         f"against {sides[1]:.1f} %; of all facts asked, {interval_cell(change, POINTS)} points. "
-        f"{names[1]} acquires {beside} %: who learns more forgets more, and the trials of both show "
-        "how far that goes at other rates.",
+        f"{names[1]} acquires {beside} %: who learns more forgets more, and the trials of both "
+        "show how far that goes at other rates.",
     ]
 
 

@@ -1,12 +1,11 @@
 """A feed-forward block that gains neurons while its own weights stay where they are.
 
 Neurons born in one event are a cohort: three small parameters beside the block, whose contribution
-is added to the block's output by a hook. The block itself, and each cohort, run as before, product
-by product, so that newborns, of which one part is zero, change nothing, bit for bit. The
+is added to the block's output by a hook. At an event the block and all cohorts run as before, and
+the newborns, of which one part is zero, in products of their own, so that they change nothing, bit
+for bit. From their first step on, when all weights have moved, cohorts share their products. The
 optimizer's state of the old weights is never touched.
 """
-
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -60,13 +59,6 @@ class Cohort(nn.Module):
         """Number of slots k, those not in use included."""
         return self.up.shape[0]
 
-    def hidden(self, inputs: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the activations of the neurons, shape (..., k), of inputs of shape (..., d)."""
-        up = F.linear(inputs, self.up, self.up_bias)
-        if self.gate is None:
-            return activation(up)
-        return activation(F.linear(inputs, self.gate, self.gate_bias)) * up
-
 
 class GrowableLayer(nn.Module):
     """The growing part of one feed-forward block.
@@ -81,6 +73,8 @@ class GrowableLayer(nn.Module):
     ----------
     cohorts : nn.ModuleList
         In order of birth; with `reserve_events`, all of them from the start.
+    together : int
+        How many cohorts, from the first on, share their products.
     neurons : Neurons
         Statistics of all slots: the base, then each cohort.
     enabled : bool
@@ -93,6 +87,7 @@ class GrowableLayer(nn.Module):
         self.config = config
         self.enabled = True
         self.cohorts = nn.ModuleList()
+        self.together = 0
         self.neurons = Neurons(
             block.width, config.maturation_age, config.pressure_window, block.device
         )
@@ -103,6 +98,8 @@ class GrowableLayer(nn.Module):
         ]
         for _ in range(config.reserve_events):
             self.add_cohort(self.padded(config.max_growth_per_step))
+        self.join()
+        self.register_load_state_dict_post_hook(_joined_anew)
 
     def padded(self, count: int) -> int:
         """Return the width of a cohort of `count` neurons."""
@@ -121,6 +118,17 @@ class GrowableLayer(nn.Module):
         width = self.cohorts[-1].width
         del self.cohorts[-1]
         self.neurons.shrink(len(self.neurons) - width)
+
+    def join(self) -> None:
+        """Let cohorts share products from their first step on; reserved ones from the start.
+
+        Those keep their places: what is born into zeros of a product leaves its other sums alone.
+        """
+        while self.together < len(self.cohorts) and (
+            self.config.reserve_events
+            or bool((self.neurons.age[self.slots(self.together)] > 0).any())
+        ):
+            self.together += 1
 
     def slots(self, number: int) -> Tensor:
         """Return the numbers, among all neurons of the layer, of a cohort's slots."""
@@ -145,7 +153,7 @@ class GrowableLayer(nn.Module):
         parts = [getattr(cohort, name) for cohort in self.cohorts]
         if not parts or parts[0] is None:
             return None
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1 if name == "down" else 0)
+        return _side_by_side(parts, dim=1 if name == "down" else 0)
 
     def rows(self, name: str) -> Tensor:
         """Return gate, up or down of all neurons, detached, one row a neuron, shape (neurons, ...).
@@ -167,26 +175,32 @@ class GrowableLayer(nn.Module):
         """Return the activations of all cohorts' neurons, shape (..., slots)."""
         return torch.cat(self._hidden(inputs), dim=-1)
 
+    def _groups(self) -> list[list[Cohort]]:
+        """Return the cohorts that share products, and each of the others by itself."""
+        cohorts = list(self.cohorts)
+        alone = [[cohort] for cohort in cohorts[self.together :]]
+        return [cohorts[: self.together], *alone] if self.together else alone
+
     def _hidden(self, inputs: Tensor) -> list[Tensor]:
-        return [cohort.hidden(inputs, self.block.activation) for cohort in self.cohorts]
+        return [_activations(group, inputs, self.block) for group in self._groups()]
 
-    def grown(self, inputs: Tensor) -> Tensor:
-        """Return what the cohorts add to the block's output, shape (..., outputs).
+    def _grown(self, inputs: Tensor, output: Tensor) -> Tensor:
+        """Return the block's output with what the cohorts add to it, shape (..., outputs).
 
-        One product a cohort: in a wider one the sums of the older cohorts would round otherwise.
+        The latest have products of their own: in a wider one the sums of the others would round
+        otherwise.
         """
         hidden = self._hidden(inputs)
         if not torch.compiler.is_compiling() and self.recorder.observing and self.training:
             self.recorder.observe(torch.cat(hidden, dim=-1).detach(), self.block.width)
-        first, *others = (
-            F.linear(each, cohort.down) for each, cohort in zip(hidden, self.cohorts, strict=True)
-        )
-        return sum(others, first)
+        for each, group in zip(hidden, self._groups(), strict=True):
+            output = _plus(output, each, _side_by_side([cohort.down for cohort in group], dim=1))
+        return output
 
     def _add(self, module, arguments, keywords, output):
         inputs = arguments[0] if arguments else next(iter(keywords.values()))
         if self.enabled and len(self.cohorts):
-            output = output + self.grown(inputs.to(self.block.dtype)).to(output.dtype)
+            output = self._grown(inputs.to(self.block.dtype), output)
         if torch.compiler.is_compiling():
             return output
         if self.recorder.passes is not None:
@@ -239,12 +253,46 @@ class GrowableLayer(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
+def _joined_anew(layer: GrowableLayer, keys) -> None:
+    """Let the cohorts of a checkpoint share products as they did where it was written."""
+    layer.together = 0
+    layer.join()
+
+
 def _norms(parameter: nn.Parameter, transposed: bool = False) -> Tensor | None:
     """Return the norm of the gradient of each row, float32, or None without a gradient."""
     if parameter.grad is None:
         return None
     dim = 0 if transposed else 1
     return whole(torch.linalg.vector_norm(parameter.grad, dim=dim, dtype=torch.float32))
+
+
+def _side_by_side(parts: list[Tensor], dim: int = 0) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
+def _activations(cohorts: list[Cohort], inputs: Tensor, block: FeedForward) -> Tensor:
+    """Return the activations of neurons, (..., k), of inputs of (..., d): one product for all."""
+    names = block.row_parts
+    rows = [getattr(cohort, name) for name in names for cohort in cohorts]
+    biases = [getattr(cohort, f"{name}_bias") for name in names for cohort in cohorts]
+    bias = None
+    if any(each is not None for each in biases):
+        pairs = zip(biases, rows, strict=True)
+        bias = _side_by_side([r.new_zeros(len(r)) if b is None else b for b, r in pairs])
+    found = F.linear(inputs, _side_by_side(rows), bias)
+    if block.gate is None:
+        return block.activation(found)
+    width = found.shape[-1] // 2
+    return block.activation(found[..., :width]) * found[..., width:]
+
+
+def _plus(output: Tensor, hidden: Tensor, down: Tensor) -> Tensor:
+    """Return output + hidden @ down.T, in one pass over the output where types allow it."""
+    if output.dtype != hidden.dtype:
+        return output + F.linear(hidden, down).to(output.dtype)
+    flat = output.reshape(-1, output.shape[-1])
+    return torch.addmm(flat, hidden.reshape(-1, hidden.shape[-1]), down.T).view(output.shape)
 
 
 def _together(norms: list[Tensor | None]) -> Tensor | float:

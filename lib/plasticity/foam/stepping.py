@@ -69,6 +69,7 @@ def after_step(model, optimizer) -> None:
     model.clock.steps += 1
     for layer in model.layers:
         layer.neurons.age += layer.stepped & layer.neurons.active
+        layer.join()
     young = {id(parameter) for parameter in model.link.group(YOUNG)["params"]}
     for cohort, tag in cohorts_in_order(model) if young else ():
         if tag == MATURE and id(cohort.up) in young:
