@@ -129,8 +129,7 @@ def _inputs(tokens: int, size: int, seed: int):
 def _pass_rows(config: Config, seed: int) -> Iterator[tuple]:
     """Time forward and backward of plain, wrapped and grown blocks, in turns.
 
-    What is added is born at once, or a few neurons an event: each event's have products of their
-    own.
+    What is added is born at once, or a few neurons an event, with a step of training after each.
     """
     import torch
 
@@ -142,11 +141,16 @@ def _pass_rows(config: Config, seed: int) -> Iterator[tuple]:
     for name in ARMS[1:]:
         models[name] = get_growable_model(copy.deepcopy(plain), settings)
     added = max(1, round(config.added_share * config.intermediate_size))
-    for name, most in (("grown", added), ("grown_by_events", config.newborns)):
-        for sources in torch.arange(added).split(most):
-            models[name].grow(dict.fromkeys(range(config.layers), sources))
     inputs = _inputs(config.tokens, config.hidden_size, seed)
     works = {name: _pass(model, inputs) for name, model in models.items()}
+    for name, most in (("grown", added), ("grown_by_events", config.newborns)):
+        model = models[name]
+        optimizer = model.attach_optimizer(torch.optim.SGD(model.param_groups(1e-3)))
+        for sources in torch.arange(added).split(most):
+            model.grow(dict.fromkeys(range(config.layers), sources))
+            works[name]()
+            optimizer.step()
+        model.detach_optimizer()
     for repeat, times in enumerate(in_turns(works, config.repeats)):
         yield from ((repeat, f"pass/{name}", "step_seconds", t) for name, t in times.items())
         for name in ARMS[1:]:
