@@ -295,5 +295,5 @@ def unpaired_change(before: float, after: float, items: int = SOURCE_ITEMS) -> I
     (-11.9, 4.9)
     """
     variance = sum(share * (100 - share) for share in (before, after)) / items
-    half = stats.norm.ppf(0.975) * math.sqrt(variance)
+    half = float(stats.norm.ppf(0.975)) * math.sqrt(variance)
     return Interval(after - before, after - before - half, after - before + half, items)
