@@ -69,6 +69,27 @@ def test_newborns_and_the_columns_that_read_them_come_of_age_together(age):
     assert rates() == {0.01 if age < 4 else 0.02}
 
 
+@pytest.mark.parametrize("age", [0, 2])
+def test_a_state_from_between_an_event_and_the_next_step_can_be_resumed(age):
+    def made():
+        layers, network = chain(4, 8, 2, maturation_age=age)
+        return layers[0], network, torch.optim.AdamW(network.parameters(), 0.01)
+
+    first, network, optimizer = made()
+    first.attach_optimizer(optimizer)
+    step(network, optimizer)
+    first.perform_growth(torch.tensor([0, 5]))
+    again, other, resumed = made()
+    again.attach_optimizer(resumed)
+    other.load_state_dict(network.state_dict())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for _ in range(3):
+        step(network, optimizer)
+        step(other, resumed)
+    both = zip(network.parameters(), other.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in both)
+
+
 def test_rows_born_before_there_was_a_reader_have_no_columns_that_come_of_age():
     layer, reader = GrowableLinear(4, 8, maturation_age=2), GrowableLinear(10, 2)
     optimizer = layer.attach_optimizer(torch.optim.AdamW([*layer.parameters()], 0.01))

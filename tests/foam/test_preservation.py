@@ -112,6 +112,29 @@ def test_reserved_room_shares_products_from_the_start():
         toy_train(model, optimizer, 2, grow=False)
 
 
+class InFull(torch.nn.Module):
+    """A block in float32 whatever autocast says, whose activation is too."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2 = torch.nn.Linear(16, 24), torch.nn.Linear(24, 16)
+        self.act = lambda values: torch.nn.functional.gelu(values.float())
+
+    def forward(self, inputs):
+        with torch.autocast("cpu", enabled=False):
+            return self.fc2(self.act(self.fc1(inputs)))
+
+
+def test_an_event_under_autocast_leaves_a_block_in_float32_alone():
+    torch.manual_seed(0)
+    model = get_growable_model(InFull(), fast_config(init="random"))
+    inputs = torch.randn(5, 7, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = model(inputs)
+        model.grow({0: torch.arange(3)})
+        assert before.dtype == torch.float32 and torch.equal(model(inputs), before)
+
+
 @pytest.mark.parametrize("biased", ["gate_proj", "up_proj"])
 def test_one_of_two_rows_may_have_a_bias(biased):
     base = toy_model("llama")

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from foam_toys import (
@@ -23,8 +24,10 @@ from plasticity.foam import (
     GrowthConfig,
     UnsupportedArchitecture,
     attach_optimizer,
+    distributed,
     get_growable_model,
 )
+from plasticity.foam.triggers import decide
 
 
 def mask(count: int = 24) -> torch.Tensor:
@@ -56,14 +59,16 @@ def test_sources_are_a_dict(given):
         toy_growable().grow(given)
 
 
-@pytest.mark.parametrize("number", ["0", 9, -1, 0.5])
+@pytest.mark.parametrize("number", ["0", 9, -1, 0.5, 0.0])
 def test_sources_name_layers_by_number(number):
     with pytest.raises(ValueError, match="sources name layer"):
         toy_growable().grow({number: torch.tensor([1])})
 
 
-def test_numbers_may_come_as_a_list():
-    assert toy_growable(init="random").grow({0: [1, 2]}).born == 2
+def test_numbers_may_come_as_a_list_and_layers_as_numbers_of_numpy():
+    assert toy_growable(init="random").grow({np.int64(0): [1, 2]}).born == 2
+    with pytest.raises(ValueError, match="at least one"):
+        toy_growable().grow({0: []})
 
 
 def test_growing_while_an_unknown_optimizer_trains_warns():
@@ -72,8 +77,15 @@ def test_growing_while_an_unknown_optimizer_trains_warns():
     grow_everywhere(model)  # nothing is trained yet
     model(**toy_batch()).loss.backward()
     optimizer.step()
-    with pytest.warns(UserWarning, match=r"will not move the newborns; call model\.attach"):
-        grow_everywhere(model)
+    with pytest.warns(UserWarning, match=r"will not move the newborns; call model\.attach") as said:
+        model.grow({0: torch.tensor([1])})
+    layer = GrowableLinear(4, 8)
+    layer(torch.ones(1, 4)).sum().backward()
+    torch.optim.SGD(layer.parameters(), 0.1).step()
+    layer.update_statistics()
+    with pytest.warns(UserWarning, match=r"will not move the newborns; call layer\.attach") as more:
+        layer.perform_growth(torch.tensor([1]))
+    assert {warning.filename for warning in (*said, *more)} == {__file__}
 
 
 def test_plateau_in_the_trainer_warns_where_few_losses_are_logged(tmp_path, recwarn):
@@ -98,14 +110,34 @@ def test_nan_gradients_are_told_as_the_reason():
         optimizer.zero_grad()
         (float("nan") * model(**toy_batch()).loss).backward()
         optimizer.step()
-    assert "no gradient of the last step was finite" in model.check_and_grow().reason
+    assert "no neuron had a finite gradient in the last step" in model.check_and_grow().reason
     assert model.born == born
+
+
+def test_a_process_without_gradients_decides_as_the_others_do(monkeypatch):
+    model = toy_growable()
+    toy_train(model, toy_optimizer(model), 8, grow=False)
+    for layer in model.layers:
+        layer.neurons.seen = torch.tensor(False)
+    assert "no neuron had a finite gradient" in decide(model)[1]
+    monkeypatch.setattr(distributed, "average_", lambda tensor: tensor.add_(0.5))  # another has one
+    assert decide(model)[0]
 
 
 @pytest.mark.parametrize("beside", [{"enable_replacement": True}, {"freeze_attention": False}])
 def test_settings_beside_a_config_are_refused(beside):
     with pytest.raises(ValueError, match="either config or settings, not both"):
         GrowableQwen(toy_model(), config=GrowthConfig(), **beside)
+
+
+def test_a_config_may_say_what_a_subclass_does():
+    class Replacing(GrowableQwen):
+        def __init__(self, model, config=None):
+            super().__init__(model, enable_replacement=True, freeze_attention=False, config=config)
+
+    own = Replacing(toy_model()).growth_config
+    assert Replacing(toy_model(), config=own).growth_config.enable_replacement
+    assert GrowthConfig(enable_replacement=np.bool_(True)).enable_replacement is True
 
 
 @pytest.mark.parametrize("name", ["freeze_mature", "enable_replacement", "protect_base"])

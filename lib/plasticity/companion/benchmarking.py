@@ -130,4 +130,5 @@ def peak_memory() -> float:
         lines = (ACCOUNT / "status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return math.nan
-    return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    peaks = [1024.0 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
+    return peaks[0] if peaks else math.nan

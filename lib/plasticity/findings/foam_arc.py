@@ -143,7 +143,7 @@ def base_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def arms(rows: pd.DataFrame) -> pd.DataFrame:
-    """Set out every arm: what it loses, what it learns, what it costs.
+    """Set out what every arm loses of ARC.
 
     Parameters
     ----------
@@ -153,28 +153,48 @@ def arms(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Texts; changes are points beside the base with 95 % intervals over seeds and items. Minutes
-        are of the seeds that every arm has, which shared one machine; the peak is the lowest of an
-        arm's seeds, since some were measured in processes that had held another arm before.
+        Texts; changes are points beside the base with 95 % intervals over seeds and items.
     """
     lines = {}
-    seeds = {v: set(rows.loc[rows["variant"].eq(v), "seed"]) for v in measured(rows)}
-    timed = rows[rows["seed"].isin(set.intersection(*seeds.values()))]
-    for variant in seeds:
+    for variant in measured(rows):
         line = {}
         for split in SETS:
             for suffix, name in MEASURES.items():
                 found = change(rows, variant, split, suffix)
                 line[f"{TITLES[split]} {name}"] = interval_cell(found, POINTS)
-        for skill in ("tools", "identity", "autonomy"):
-            line[f"{skill}, %"] = f"{_one(rows, variant, skill, 'skill_accuracy'):.0f}"
-        line["seeds"] = f"{len(seeds[variant])}"
+        line["seeds"] = f"{len(_seeds(rows, variant))}"
+        lines[ARMS[variant][0]] = line
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def gains_and_costs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Set out what every arm learns, and what that costs; parameters as for `arms`.
+
+    Returns
+    -------
+    DataFrame
+        Texts. Minutes are of the seeds that every arm has, which shared one machine; the peak is
+        the lowest of an arm's seeds, since some were measured in processes that had held another
+        arm before.
+    """
+    lines = {}
+    shared = set.intersection(*(_seeds(rows, variant) for variant in measured(rows)))
+    timed = rows[rows["seed"].isin(shared)]
+    for variant in measured(rows):
+        line = {
+            f"{skill}, %": f"{_one(rows, variant, skill, 'skill_accuracy'):.0f}"
+            for skill in ("tools", "identity", "autonomy")
+        }
         line["trained, millions"] = f"{_one(rows, variant, 'trained', 'parameters') / 1e6:.1f}"
         line["minutes"] = f"{_one(timed, variant, 'train', 'seconds') / 60:.1f}"
         peaks = rows[rows["variant"].eq(variant) & rows["metric"].eq("peak_bytes")]["value"]
         line["peak, GB, at most"] = f"{peaks.min() / 1e9:.1f}"
         lines[ARMS[variant][0]] = line
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _seeds(rows: pd.DataFrame, variant: str) -> set[int]:
+    return set(rows.loc[rows["variant"].eq(variant), "seed"])
 
 
 def about_base(rows: pd.DataFrame, model: str) -> str:

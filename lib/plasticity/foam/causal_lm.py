@@ -61,7 +61,11 @@ class GrowableCausalLM(GrowableModel):
         if config is None:
             settings.setdefault("train_base", "ffn" if freeze_attention else "all")
             config = reference_config(enable_replacement=enable_replacement, **settings)
-        elif settings or enable_replacement or not freeze_attention:
+        elif (
+            settings
+            or (enable_replacement and not config.enable_replacement)
+            or (not freeze_attention and config.train_base == "ffn")
+        ):
             given = {"enable_replacement": enable_replacement, "freeze_attention": freeze_attention}
             raise ValueError(
                 f"give either config or settings, not both; got {given | settings} beside a config"

@@ -206,7 +206,7 @@ class GrowthConfig:
         """Check every value against its range."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, numbers.Number) and hasattr(value, "item"):  # of numpy
+            if hasattr(value, "item") and getattr(value, "shape", None) == ():  # of numpy
                 setattr(self, field.name, value.item())
         self._check_layers()
         for name, allowed in CHOICES.items():

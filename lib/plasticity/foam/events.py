@@ -106,7 +106,7 @@ def neuron_numbers(name: str, given, device) -> Tensor:
     tensor([3, 5])
     """
     numbers = torch.as_tensor(given, device=device).reshape(-1)
-    if numbers.dtype == torch.bool or numbers.is_floating_point():
+    if len(numbers) and (numbers.dtype == torch.bool or numbers.is_floating_point()):
         raise TypeError(
             f"{name} must be whole numbers of neurons, got {numbers.dtype}; of a mask, give "
             "mask.nonzero()[:, 0]"
@@ -122,7 +122,7 @@ def checked_sources(layers: nn.ModuleList, sources: dict, init: str) -> dict[int
             f"{{0: torch.tensor([3, 5])}}, got {sources if sources == {} else type(sources)}"
         )
     for number in sources:
-        if number not in range(len(layers)):
+        if not hasattr(number, "__index__") or number not in range(len(layers)):
             raise ValueError(f"sources name layer {number!r}, of [0, {len(layers)})")
     return {number: _checked(layers[number], number, sources[number], init) for number in sources}
 

@@ -289,7 +289,9 @@ def _activations(cohorts: list[Cohort], inputs: Tensor, block: FeedForward) -> T
 
 def _plus(output: Tensor, hidden: Tensor, down: Tensor) -> Tensor:
     """Return output + hidden @ down.T, in one pass over the output where types allow it."""
-    if output.dtype != hidden.dtype:
+    kind = output.device.type
+    cast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) != output.dtype
+    if cast or output.dtype != hidden.dtype:
         return output + F.linear(hidden, down).to(output.dtype)
     flat = output.reshape(-1, output.shape[-1])
     return torch.addmm(flat, hidden.reshape(-1, hidden.shape[-1]), down.T).view(output.shape)

@@ -380,12 +380,12 @@ class GrowableLinear(nn.Module):
 
     def _warn_if_alone(self) -> None:
         if self.optimizer_link is None and int(self.clock.steps):
-            warn_unattached("layer")
+            warn_unattached("layer", stacklevel=5)  # above this, `perform_growth` and its decorator
         if self.consumer is None:
             warnings.warn(
                 f"no consumer is linked: what reads this layer gets more than "
                 f"{self.out_features} values from now on; call layer.link(reader)",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _add(self, kind: str, shape: tuple[int, int], owner=None) -> Block:

@@ -237,10 +237,10 @@ def copy_state(optimizer, old: nn.Parameter, new: nn.Parameter, select) -> None:
     optimizer.state[new] = state
 
 
-def warn_unattached(what: str) -> None:
+def warn_unattached(what: str, stacklevel: int = 3) -> None:
     """Warn that newborns of a layer, or of a model, will not be trained."""
     warnings.warn(
         f"the {what} is being trained, but its optimizer is not known and will not move the "
         f"newborns; call {what}.attach_optimizer(optimizer) before training",
-        stacklevel=3,
+        stacklevel=stacklevel,
     )

@@ -201,10 +201,12 @@ def decide(model) -> tuple[dict[int, Tensor], str]:
     for layer in layers:
         for name in ("pressure", "history", "mean_square", "mean_absolute"):
             distributed.average_(getattr(layer.neurons, name))
-    if not any(bool(layer.neurons.seen) for layer in layers):
+    seen = torch.tensor([float(layer.neurons.seen) for layer in layers])
+    distributed.average_(seen)  # all processes have to come to the same decision
+    if not bool(seen.any()):
         return {}, (
-            "no gradient of the last step was finite; look for NaN in the losses, lower the "
-            "learning rate, and go back to weights from before"
+            "no neuron had a finite gradient in the last step: none at all, or NaN; look for NaN "
+            "in the losses, lower the learning rate, and go back to weights from before"
         )
     fires = firing(model.layers, model.clock, config)
     if not any(fires):

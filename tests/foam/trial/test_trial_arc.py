@@ -216,9 +216,9 @@ def test_what_is_said_follows_the_rows(study):
 
 def test_times_are_of_the_seeds_that_every_arm_has(study):
     later = study["seed"].eq(1) & study["metric"].eq("seconds")
-    table = findings.arms(study.assign(value=study["value"].where(~later, 6000.0)))
-    assert table.loc["full fine-tuning", ["seeds", "minutes"]].tolist() == ["2", "1.0"]
-    assert table["seeds"].tolist() == ["2", "1", "1", "1", "1"]
+    costs = findings.gains_and_costs(study.assign(value=study["value"].where(~later, 6000.0)))
+    assert costs["minutes"].tolist() == ["1.0"] * 5
+    assert findings.arms(study)["seeds"].tolist() == ["2", "1", "1", "1", "1"]
 
 
 def test_figure_has_a_line_for_each_arm(study):
