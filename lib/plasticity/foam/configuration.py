@@ -261,6 +261,11 @@ class GrowthConfig:
                 "keep; set train_base='ffn', or init='gradmax'"
             )
 
+    @property
+    def adult_age(self) -> int:
+        """The age from which neurons count as mature: newborns never do before their first step."""
+        return max(1, self.maturation_age)
+
     def to_dict(self) -> dict:
         """Return the settings as JSON values."""
         return dataclasses.asdict(self)

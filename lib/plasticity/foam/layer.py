@@ -173,7 +173,8 @@ class GrowableLayer(nn.Module):
 
     def hidden(self, inputs: Tensor) -> Tensor:
         """Return the activations of all cohorts' neurons, shape (..., slots)."""
-        return torch.cat(self._hidden(inputs), dim=-1)
+        found = [_activations(group, inputs, self.block) for group in self._groups()]
+        return torch.cat(found, dim=-1)
 
     def _groups(self) -> list[list[Cohort]]:
         """Return the cohorts that share products, and each of the others by itself."""
@@ -181,19 +182,17 @@ class GrowableLayer(nn.Module):
         alone = [[cohort] for cohort in cohorts[self.together :]]
         return [cohorts[: self.together], *alone] if self.together else alone
 
-    def _hidden(self, inputs: Tensor) -> list[Tensor]:
-        return [_activations(group, inputs, self.block) for group in self._groups()]
-
     def _grown(self, inputs: Tensor, output: Tensor) -> Tensor:
         """Return the block's output with what the cohorts add to it, shape (..., outputs).
 
         The latest have products of their own: in a wider one the sums of the others would round
         otherwise.
         """
-        hidden = self._hidden(inputs)
+        groups = self._groups()
+        hidden = [_activations(group, inputs, self.block) for group in groups]
         if not torch.compiler.is_compiling() and self.recorder.observing and self.training:
             self.recorder.observe(torch.cat(hidden, dim=-1).detach(), self.block.width)
-        for each, group in zip(hidden, self._groups(), strict=True):
+        for each, group in zip(hidden, groups, strict=True):
             output = _plus(output, each, _side_by_side([cohort.down for cohort in group], dim=1))
         return output
 

@@ -240,9 +240,8 @@ class GrowableLinear(nn.Module):
             self._promote()
 
     def _promote(self) -> None:
-        adult = max(1, self.config.maturation_age)
         for age, blocks in born_together(self):
-            for block in blocks if age == adult else ():
+            for block in blocks if age == self.config.adult_age else ():
                 self.optimizer_link.place(block, MATURE)
 
     def link(self, consumer: "GrowableLinear") -> None:

@@ -104,7 +104,7 @@ def place_loaded(layer, keys) -> None:
     found, adults = [], set()
     while layer is not None:
         for age, blocks in born_together(layer):
-            adults |= {block for block in blocks if age >= max(1, layer.config.maturation_age)}
+            adults |= {block for block in blocks if age >= layer.config.adult_age}
         for block in layer.blocks:
             link, tag = layer._link_of(block), MATURE if block in adults else YOUNG
             if link is not None and not link.has_elsewhere(block):

@@ -20,7 +20,7 @@ def cohorts_in_order(model) -> Iterator[tuple[Cohort, str]]:
     for index, layer in enumerate(model.layers):
         for number, cohort in enumerate(layer.cohorts):
             birth, age = _life(layer, number)
-            grown_up = birth < NOT_YET and age >= max(1, model.growth_config.maturation_age)
+            grown_up = birth < NOT_YET and age >= model.growth_config.adult_age
             fixed = model.growth_config.reserve_events and not grown_up
             order = (NOT_YET if fixed else birth, index, number)
             found.append((order, cohort, MATURE if grown_up else YOUNG))

@@ -201,7 +201,8 @@ def decide(model) -> tuple[dict[int, Tensor], str]:
     for layer in layers:
         for name in ("pressure", "history", "mean_square", "mean_absolute"):
             distributed.average_(getattr(layer.neurons, name))
-    seen = torch.tensor([float(layer.neurons.seen) for layer in layers])
+    device = layers[0].neurons.age.device  # where processes can exchange it
+    seen = torch.tensor([float(layer.neurons.seen) for layer in layers], device=device)
     distributed.average_(seen)  # all processes have to come to the same decision
     if not bool(seen.any()):
         return {}, (
